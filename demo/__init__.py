@@ -1,0 +1,1 @@
+"""A market worth looking at, made by the same operations that users call."""

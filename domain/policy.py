@@ -1,0 +1,26 @@
+"""The figures that the product can tune, as one value: every rule takes what it needs of it (product.md, Rulings)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from domain.agents import Catalogue
+from domain.pricing import Surcharges
+from domain.purchases import Package
+from domain.revenue import Shares
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings' tables and terms. `event_retention` is how long a subscriber may be away and still miss nothing."""
+
+    packages: tuple[Package, ...]
+    shares: Shares
+    surcharges: Surcharges
+    catalogue: Catalogue
+    trial_minutes: int
+    owned_minutes: int
+    maturing: timedelta
+    event_retention: timedelta
+    inbox_retention: timedelta

@@ -1,0 +1,117 @@
+"""Reviews: by the hirer of an ended session with a billed minute, one per session, editable (product.md, ruling 11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from domain import texts
+from domain.errors import BadInput, NotFound, NotReviewable
+from domain.ids import Kind, derived_id
+from domain.sessions import Session, SessionType
+
+TITLE_CHARACTERS_MAX = 120
+COMMENT_CHARACTERS_MAX = 4_000
+RATING_MAX = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """`owner_id` is who sold the reviewed session, `minutes_used` its billed minutes. `version` counts the edits."""
+
+    id: str
+    listing_id: str
+    agent_id: str
+    session_id: str
+    reviewer_id: str
+    owner_id: str
+    rating: int
+    title: str | None
+    comment: str
+    minutes_used: int
+    created_at: datetime
+    updated_at: datetime
+    helpful: int = 0
+    not_helpful: int = 0
+    version: int = 1
+
+    @property
+    def hours_used(self) -> float:
+        """Billed hours. A duration, not money."""
+        return round(self.minutes_used / 60, 2)
+
+
+def review_id(session_id: str) -> str:
+    """The id of a session's one review."""
+    return derived_id(Kind.REVIEW, session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewWish:
+    rating: int
+    comment: str
+    title: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewChange:
+    """What to change of a review; None leaves a field as it is, and an empty title removes it."""
+
+    rating: int | None = None
+    comment: str | None = None
+    title: str | None = None
+
+
+def review(session: Session | None, viewer_id: str, wish: ReviewWish, now: datetime) -> Review:
+    """The viewer's review of a session. Raises NotFound, NotReviewable, BadInput."""
+    if session is None or session.hirer_id != viewer_id:
+        raise NotFound("session")
+    if session.type is not SessionType.HIRED or session.listing_id is None:
+        raise NotReviewable("Only a hired session is reviewed: a trial or your own agent's session is not.")
+    if viewer_id in {session.owner_id, session.creator_id}:
+        raise NotReviewable("This is your own agent: its hirers review it.")
+    if not session.is_over(now):
+        raise NotReviewable("The session still runs: end it with endSession, then review it.")
+    if session.minutes(now) < 1:
+        raise NotReviewable("No minute of this session was billed, so there is nothing to review.")
+    return Review(
+        id=review_id(session.id),
+        listing_id=session.listing_id,
+        agent_id=session.agent_id,
+        session_id=session.id,
+        reviewer_id=viewer_id,
+        owner_id=session.owner_id,
+        rating=_rating(wish.rating),
+        title=_title(wish.title),
+        comment=_comment(wish.comment),
+        minutes_used=session.minutes(now),
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def change(before: Review | None, viewer_id: str, wish: ReviewChange, now: datetime) -> Review:
+    """The same review where nothing changes. Raises NotFound for everybody but its author, BadInput."""
+    if before is None or before.reviewer_id != viewer_id:
+        raise NotFound("review")
+    after = replace(
+        before,
+        rating=before.rating if wish.rating is None else _rating(wish.rating),
+        comment=before.comment if wish.comment is None else _comment(wish.comment),
+        title=before.title if wish.title is None else _title(wish.title),
+    )
+    return before if after == before else replace(after, version=before.version + 1, updated_at=now)
+
+
+def _rating(rating: int) -> int:
+    if not 1 <= rating <= RATING_MAX:
+        raise BadInput(f"A rating is a whole number from 1 to {RATING_MAX}, not {rating}.", field="input.rating")
+    return rating
+
+
+def _title(raw: str | None) -> str | None:
+    return texts.optional_line(raw, "input.title", TITLE_CHARACTERS_MAX)
+
+
+def _comment(raw: str) -> str:
+    return texts.prose(raw, "input.comment", COMMENT_CHARACTERS_MAX)

@@ -1,0 +1,66 @@
+"""What came in by webhook: recorded with the outbox row of its task in one commit, before it is answered (rule 6)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from domain.errors import Unavailable
+from domain.ids import Kind, derived_id
+from firestore.backend import Backend, Conflict, Write
+from firestore.collections import INBOX, OUTBOX
+from firestore.outbox import row
+from firestore.records import encode
+from firestore.rows import InboxRow, OutboxRow
+
+
+class Inbox:
+    """Records deliveries. The id is the body's own hash: header ids promise nothing (reliability.md, 1.1)."""
+
+    def __init__(
+        self, backend: Backend, told: Callable[[Iterable[OutboxRow]], None], *, retention: timedelta, events: timedelta
+    ) -> None:
+        self._backend = backend
+        self._told = told
+        self._retention = retention
+        self._events = events
+
+    async def record(
+        self,
+        source: str,
+        topic: str,
+        shop: str,
+        body: bytes,
+        now: datetime,
+        *,
+        outcome: str,
+        task: str | None = None,
+        args: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Keep a delivery and, with `task`, ask for its work. One RPC. False, after two, when it was recorded before.
+
+        A repeated delivery needs no second task: the first one's row stays pending until its work is done, so a crash
+        between the two loses nothing. Raises Unavailable; the provider then delivers again.
+        """
+        inbox_id = derived_id(Kind.INBOX, source, topic, shop, hashlib.sha256(body).hexdigest())
+        kept = InboxRow(inbox_id, source, topic[:80], shop[:255], body, now, now + self._retention, outcome)
+        writes = [Write(INBOX.at(inbox_id), encode(kept), must_be_absent=True)]
+        rows = []
+        if task is not None:
+            rows = [row(("inbox", inbox_id), now, self._events, task=task, args={**(args or {}), "inbox_id": inbox_id})]
+            writes += [Write(OUTBOX.at(each.id), encode(each), must_be_absent=True) for each in rows]
+        try:
+            await self._backend.commit(writes)
+        except Conflict:
+            # Firestore also says so when two commits were merely in each other's way, and then nothing is kept.
+            if await self.read(inbox_id) is None:
+                raise Unavailable("The delivery could not be kept just now: deliver it again.") from None
+            return False
+        self._told(rows)
+        return True
+
+    async def read(self, inbox_id: str) -> InboxRow | None:
+        """A recorded delivery. One RPC."""
+        (found,) = await self._backend.get_many([INBOX.at(inbox_id)])
+        return None if found is None else INBOX.decode(found)

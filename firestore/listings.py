@@ -1,0 +1,237 @@
+"""Listings: published and priced by the owner, judged by moderators, browsed by everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from domain import listings
+from domain.agents import Agent, require_owned
+from domain.errors import NotFound
+from domain.filters import ListingFilter, ListingSort
+from domain.ids import Kind, is_id
+from domain.listings import PUBLIC, Listing, ListingChange, ListingStatus, PublishWish
+from domain.money import Dof
+from domain.policy import Policy
+from domain.users import Viewer, require_active, require_moderator
+from firestore.backend import Backend, Filter, Op, Order, Query
+from firestore.collections import AGENTS, LISTINGS, USERS
+from firestore.commit import Commits, Tx
+from firestore.outbox import row
+from firestore.paging import Page, Position, fetch, read_page
+
+_HOURLY = "pricing.hourly"
+_POPULAR = (Order("total_hires", descending=True),)
+ORDERS: dict[ListingSort, tuple[Order, ...]] = {
+    ListingSort.RELEVANCE: _POPULAR,  # without words to be relevant to, what others hire is
+    ListingSort.POPULAR: _POPULAR,
+    ListingSort.NEWEST: (Order("created_at", descending=True),),
+    ListingSort.RATING: (Order("rating_milli", descending=True), Order("rating_count", descending=True)),
+    ListingSort.PRICE_LOW: (Order(_HOURLY),),
+    ListingSort.PRICE_HIGH: (Order(_HOURLY, descending=True),),
+}
+BY_PRICE = frozenset({ListingSort.PRICE_LOW, ListingSort.PRICE_HIGH})
+
+
+class Listings:
+    """Every method raises Unavailable when Firestore does not answer; refusals change nothing.
+
+    A change that is there already is answered and not made again, so a repeated call is safe.
+    """
+
+    def __init__(self, backend: Backend, commits: Commits, policy: Policy) -> None:
+        self._backend = backend
+        self._commits = commits
+        self._policy = policy
+
+    async def publish(self, viewer_id: str, agent_id: str, wish: PublishWish, now: datetime) -> Listing:
+        """Offer an agent, or offer it anew: its one listing. Two RPCs, three writes.
+
+        Raises NotFound, NotPublishable, BadInput.
+        """
+        if not is_id(agent_id, Kind.AGENT):
+            raise NotFound("agent")
+        listing_id = listings.listing_id(agent_id)
+
+        async def body(tx: Tx) -> Listing:
+            await tx.read(AGENTS.at(agent_id), LISTINGS.at(listing_id), USERS.at(viewer_id))
+            agent = require_owned(tx.get(AGENTS, agent_id), viewer_id)
+            before, owner = tx.get(LISTINGS, listing_id), tx.get(USERS, viewer_id)
+            listing = listings.publish(before, agent, owner, wish, catalogue=self._policy.catalogue, now=now)
+            if listing == before:
+                return listing
+            tx.put(LISTINGS, listing)
+            _show(tx, agent, listing)
+            args = {"kind": "published", "agent_id": agent_id, "listing_id": listing_id}
+            fact = ("published", listing_id, listing.version)
+            tx.tell(row(fact, now, self._policy.event_retention, task="announce", args=args))
+            return listing
+
+        return await self._commits.run(body)
+
+    async def unpublish(self, viewer_id: str, agent_id: str, now: datetime) -> Listing:
+        """Take an agent off the market; its sessions run on. Two RPCs, two writes. Raises NotFound, Conflict."""
+        if not is_id(agent_id, Kind.AGENT):
+            raise NotFound("agent")
+        listing_id = listings.listing_id(agent_id)
+
+        async def body(tx: Tx) -> Listing:
+            await tx.read(AGENTS.at(agent_id), LISTINGS.at(listing_id))
+            agent = require_owned(tx.get(AGENTS, agent_id), viewer_id)
+            before = listings.require_owned(tx.get(LISTINGS, listing_id), viewer_id)
+            return _put(tx, before, listings.unpublish(before, now), agent)
+
+        return await self._commits.run(body)
+
+    async def update(self, viewer_id: str, listing_id: str, wish: ListingChange, now: datetime) -> Listing:
+        """Change texts or prices. Two RPCs, one write. Raises NotFound, Forbidden while suspended, BadInput."""
+        return await self._change_own(viewer_id, listing_id, lambda listing: listings.change(listing, wish, now))
+
+    async def pause(self, viewer_id: str, listing_id: str, now: datetime) -> Listing:
+        """Take no new hires. Two RPCs, one write. Raises NotFound, Forbidden while suspended, Conflict."""
+        return await self._change_own(viewer_id, listing_id, lambda listing: listings.pause(listing, now))
+
+    async def resume(self, viewer_id: str, listing_id: str, now: datetime) -> Listing:
+        """Take hires again. Two RPCs, one write. Raises NotFound, Forbidden while suspended, Conflict."""
+        return await self._change_own(viewer_id, listing_id, lambda listing: listings.resume(listing, now))
+
+    async def moderate(
+        self, viewer: Viewer, listing_id: str, status: ListingStatus, reason: str, now: datetime
+    ) -> Listing:
+        """Hold a listing back, or lift that. Three RPCs, two writes.
+
+        Raises Forbidden, NotFound, Conflict, BadInput.
+        """
+        require_moderator(viewer)
+        return await self._judge(listing_id, lambda listing: listings.moderate(listing, status, reason, now))
+
+    async def feature(self, viewer: Viewer, listing_id: str, featured: bool, now: datetime) -> Listing:
+        """Show a listing among the featured, or not. Two RPCs, one write. Raises Forbidden, NotFound, Conflict."""
+        require_moderator(viewer)
+        return await self._judge(listing_id, lambda listing: listings.feature(listing, featured, now))
+
+    async def get_many(self, ids: Sequence[str]) -> list[Listing | None]:
+        """In the order of the ids: who may see one is `domain.listings.visible_to`'s. One RPC."""
+        return await fetch(self._backend, LISTINGS, Kind.LISTING, ids)
+
+    async def browse(
+        self, wanted: ListingFilter, sort: ListingSort, first: int, after: Position | None
+    ) -> Page[Listing]:
+        """Listings on offer. One RPC.
+
+        Indexes answer for the status, one label (the game, else the category, else any of the tags), and all that is
+        equal; the prices where they are the order, and the rating where it is. The rest is filtered after the reading,
+        of at most 200 documents: such a page may be short while more follow (see `Page`).
+        Raises BadInput.
+        """
+        active = Filter("status", "==", ListingStatus.ACTIVE.value)
+        plan = (active, *_equalities(wanted), *_label(wanted), *_ranges(wanted, sort))
+        query = Query(LISTINGS.name, plan, ORDERS[sort])
+        keep = None if _is_answered(wanted, sort) else wanted.matches
+        return await read_page(self._backend, LISTINGS, query, first, after, keep=keep)
+
+    async def featured(self, first: int) -> list[Listing]:
+        """The featured listings on offer, the most hired first. One RPC."""
+        filters = (Filter("featured", "==", True), Filter("status", "==", ListingStatus.ACTIVE.value))
+        page = await read_page(self._backend, LISTINGS, Query(LISTINGS.name, filters, _POPULAR), first, None)
+        return list(page.nodes)
+
+    async def by_owner(self, viewer: Viewer | None, owner_id: str, first: int, after: Position | None) -> Page[Listing]:
+        """A user's listings that the viewer may see, newest first. One RPC."""
+        filters = [Filter("owner_id", "==", owner_id)]
+        if viewer is None or not (viewer.id == owner_id or viewer.is_moderator):
+            filters.append(Filter("status", "in", sorted(status.value for status in PUBLIC)))
+        query = Query(LISTINGS.name, tuple(filters), ORDERS[ListingSort.NEWEST])
+        return await read_page(self._backend, LISTINGS, query, first, after)
+
+    async def _change_own(self, viewer_id: str, listing_id: str, change: Callable[[Listing], Listing]) -> Listing:
+        _require_id(listing_id)
+
+        async def body(tx: Tx) -> Listing:
+            await tx.read(LISTINGS.at(listing_id), USERS.at(viewer_id))
+            require_active(tx.get(USERS, viewer_id))
+            before = listings.require_owned(tx.get(LISTINGS, listing_id), viewer_id)
+            return _put(tx, before, change(before))
+
+        return await self._commits.run(body)
+
+    async def _judge(self, listing_id: str, change: Callable[[Listing], Listing]) -> Listing:
+        _require_id(listing_id)
+
+        async def body(tx: Tx) -> Listing:
+            before = await tx.load(LISTINGS, listing_id)
+            if before is None:
+                raise NotFound("listing")
+            after = change(before)
+            if (after.status in PUBLIC) == (before.status in PUBLIC):
+                return _put(tx, before, after)
+            agent = await tx.load(AGENTS, before.agent_id)
+            if agent is None or agent.deleted_at is not None:
+                raise NotFound("agent")
+            return _put(tx, before, after, agent)
+
+        return await self._commits.run(body)
+
+
+def _require_id(listing_id: str) -> None:
+    if not is_id(listing_id, Kind.LISTING):
+        raise NotFound("listing")
+
+
+def _put(tx: Tx, before: Listing, after: Listing, agent: Agent | None = None) -> Listing:
+    """Write the listing if it changed, and with it the agent, which is published while its listing is public."""
+    if after != before:
+        tx.put(LISTINGS, after)
+        if agent is not None:
+            _show(tx, agent, after)
+    return after
+
+
+def _show(tx: Tx, agent: Agent, listing: Listing) -> None:
+    shown = replace(agent, listing_id=listing.id, published=listing.status in PUBLIC)
+    if shown != agent:
+        tx.put(AGENTS, shown)
+
+
+def _equalities(wanted: ListingFilter) -> list[Filter]:
+    equal: dict[str, str | bool | None] = {
+        "type": wanted.type.value if wanted.type else None,
+        "language": wanted.language,
+        "has_voice_chat": wanted.has_voice_chat,
+        "has_memory": wanted.has_memory,
+        "owner_id": wanted.owner_id,
+    }
+    plan = [Filter(field, "==", value) for field, value in equal.items() if value is not None]
+    if wanted.ranks:
+        plan.append(Filter("rank", "in", sorted(rank.value for rank in wanted.ranks)))
+    return plan
+
+
+def _label(wanted: ListingFilter) -> list[Filter]:
+    """One filter on the labels, which is all that a query may have: the most telling one."""
+    one = wanted.game or wanted.category
+    if one is not None:
+        return [Filter("labels", "array-contains", one)]
+    return [Filter("labels", "array-contains-any", list(wanted.tags))] if wanted.tags else []
+
+
+def _ranges(wanted: ListingFilter, sort: ListingSort) -> list[Filter]:
+    """The ranges of the field that the order begins with: the index that sorts also bounds."""
+    if sort is ListingSort.RATING and wanted.min_rating_milli is not None:
+        return [Filter("rating_milli", ">=", wanted.min_rating_milli)]
+    if sort not in BY_PRICE:
+        return []
+    bounds: tuple[tuple[Op, Dof | None], ...] = ((">=", wanted.min_price), ("<=", wanted.max_price))
+    return [Filter(_HOURLY, op, price.units) for op, price in bounds if price is not None]
+
+
+def _is_answered(wanted: ListingFilter, sort: ListingSort) -> bool:
+    """Whether the query alone answers the filter, so that nothing is left to do after the reading."""
+    priced = wanted.min_price is not None or wanted.max_price is not None
+    labels = (wanted.game is not None) + (wanted.category is not None) + bool(wanted.tags)
+    return (
+        labels <= 1
+        and (not priced or sort in BY_PRICE)
+        and (wanted.min_rating_milli is None or sort is ListingSort.RATING)
+    )

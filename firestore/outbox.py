@@ -1,0 +1,104 @@
+"""What a commit tells the world: rows written with it, delivered after it, found again by the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from domain.events import Event
+from domain.ids import Kind, derived_id
+from firestore.backend import Backend, Filter, Order, Query
+from firestore.collections import OUTBOX
+from firestore.commit import Commits, Tx
+from firestore.rows import BUCKETS, SWEEP_AFTER, OutboxRow, RowState
+
+SWEEP_ROWS_MAX = 50  # per bucket and round: a round stays short, the next one goes on
+ATTEMPTS_MAX = 20  # of the sweep, each a whole round of the queue's own retries: hours; then a human must look
+BACKOFF_SECONDS_MAX = 3600
+
+
+def row(
+    fact: tuple[str | int, ...],
+    now: datetime,
+    retention: timedelta,
+    *,
+    events: Sequence[Event] = (),
+    task: str | None = None,
+    args: Mapping[str, str] | None = None,
+    not_before: datetime | None = None,
+) -> OutboxRow:
+    """A row for one fact. `task` runs once `not_before` has come, or at once; `retention` is how long its events can be
+    told again."""
+    row_id = derived_id(Kind.OUTBOX, *fact)
+    return OutboxRow(
+        id=row_id,
+        at=now,
+        kept_until=now + retention,
+        expires_at=None if task else now + retention,
+        bucket=_bucket(row_id),
+        topics=tuple(dict.fromkeys(event.topic for event in events)),
+        events=tuple(events),
+        task=task,
+        args=dict(args or {}),
+        state=RowState.PENDING if task else RowState.DONE,
+        not_before=not_before,
+        due_at=(not_before or now) + SWEEP_AFTER if task else None,
+    )
+
+
+def _bucket(row_id: str) -> int:
+    return sum(row_id.encode()) % BUCKETS
+
+
+class Outbox:
+    """The sweep's side of the rows."""
+
+    def __init__(self, backend: Backend, commits: Commits) -> None:
+        self._backend = backend
+        self._commits = commits
+
+    async def due(self, now: datetime) -> list[OutboxRow]:
+        """Rows whose task the queue should have delivered by now, oldest first in each bucket. One RPC a bucket."""
+        found: list[OutboxRow] = []
+        for bucket in range(BUCKETS):
+            query = Query(
+                OUTBOX.name,
+                (
+                    Filter("bucket", "==", bucket),
+                    Filter("state", "==", RowState.PENDING.value),
+                    Filter("due_at", "<=", now),
+                ),
+                (Order("due_at"),),
+                SWEEP_ROWS_MAX,
+            )
+            found += [OUTBOX.decode(snapshot) for snapshot in await self._backend.query(query)]
+        return found
+
+    async def postpone(self, row_id: str, now: datetime) -> OutboxRow | None:
+        """Note that the sweep hands the row to the queue again: its next turn is later, and after 20 it is DEAD.
+
+        None when the row is no longer pending.
+        """
+
+        async def body(tx: Tx) -> OutboxRow | None:
+            current = await tx.load(OUTBOX, row_id)
+            if current is None or current.state is not RowState.PENDING:
+                return None
+            attempts = current.attempts + 1
+            pause = min(SWEEP_AFTER.total_seconds() * 2**attempts, BACKOFF_SECONDS_MAX)
+            dead = attempts >= ATTEMPTS_MAX
+            state = RowState.DEAD if dead else RowState.PENDING
+            postponed = replace(current, attempts=attempts, due_at=now + timedelta(seconds=pause), state=state)
+            tx.put(OUTBOX, postponed)
+            return None if dead else postponed
+
+        return await self._commits.run(body)
+
+    async def finish(self, row_id: str) -> None:
+        """Mark a row as done whose task ended without a commit of its own. Two RPCs, one if it is done or gone."""
+
+        async def body(tx: Tx) -> None:
+            await tx.finish(row_id)
+
+        await self._commits.run(body)

@@ -1,0 +1,55 @@
+"""Records of the domain as documents, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import msgspec
+
+from domain.money import Dof
+from firestore.backend import Snapshot, Value
+
+
+class Record(Protocol):
+    """A frozen dataclass that knows its id."""
+
+    @property
+    def id(self) -> str: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Collection(Generic[R]):
+    """Documents of one type under one name."""
+
+    name: str
+    type: type[R]
+
+    def at(self, record_id: str) -> str:
+        """The document's path. The id is one of ours: text from outside is checked or hashed before it comes here."""
+        return f"{self.name}/{record_id}"
+
+    def decode(self, snapshot: Snapshot) -> R:
+        """The document as a record; a field that an older version did not write has its default. Raises ValueError."""
+        return msgspec.convert(snapshot.data, self.type, builtin_types=(datetime, bytes), dec_hook=_decode_dof)
+
+
+def encode(record: Record) -> dict[str, Value]:
+    """A record as a document: DOF as integers, enumerations as their words, moments as timestamps."""
+    return cast(dict[str, Value], msgspec.to_builtins(record, builtin_types=(datetime, bytes), enc_hook=_encode_dof))
+
+
+def _encode_dof(value: Any) -> int:
+    if isinstance(value, Dof):
+        return value.units
+    raise NotImplementedError(f"a document has no form for {type(value).__name__}")
+
+
+def _decode_dof(wanted: type[Any], value: Any) -> Any:
+    if wanted is Dof:
+        return Dof(value)
+    raise NotImplementedError(f"a document has no form for {wanted.__name__}")

@@ -1,0 +1,65 @@
+"""Documents of the store's own housekeeping: what came in, what must go out, how far a topic has counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from domain.events import Event
+
+SWEEP_AFTER = timedelta(seconds=20)  # the queue delivers in well under a second; after this, the sweep takes over
+BUCKETS = 8  # an index that begins with the bucket spreads a growing timestamp over as many places
+
+
+class RowState(StrEnum):
+    PENDING = "PENDING"
+    DONE = "DONE"
+    DEAD = "DEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """What one commit tells: events for subscribers, and at most one task. Written in that commit, so never lost.
+
+    `topics` repeats the events' topics for the listeners' query. A row without a task is born DONE. `due_at` is when
+    the sweep delivers a task that the queue has not, never before `not_before`. `kept_until` is when the events may go,
+    and `expires_at` the same for the database's own clean-up: None until the task is done, so that no work is lost.
+    """
+
+    id: str
+    at: datetime
+    kept_until: datetime
+    expires_at: datetime | None
+    bucket: int = 0
+    topics: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    task: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    state: RowState = RowState.DONE
+    not_before: datetime | None = None
+    due_at: datetime | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A webhook as it came, kept for audit; the effect's own guard is for ever, so this one may expire."""
+
+    id: str
+    source: str
+    topic: str
+    shop: str
+    body: bytes
+    received_at: datetime
+    expires_at: datetime
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class TopicHead:
+    """How far a topic has counted whose subject is no document of one writer: a listing, an agent."""
+
+    id: str
+    sequence: int = 0

@@ -1,0 +1,67 @@
+"""The store: one room of operations per noun, over one backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from domain.policy import Policy
+from firestore.agents import Agents
+from firestore.backend import Backend
+from firestore.commit import Commits
+from firestore.feed import Feed
+from firestore.inbox import Inbox
+from firestore.listings import Listings
+from firestore.outbox import Outbox
+from firestore.purchases import Purchases
+from firestore.records import Collection
+from firestore.reviews import Reviews
+from firestore.rows import OutboxRow
+from firestore.sessions import Sessions
+from firestore.topics import Topics
+from firestore.users import Users
+from firestore.wallets import Wallets
+
+
+class Store:
+    """Every operation of the store. `told` gets the outbox rows of each commit, right after it stands."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        policy: Policy,
+        *,
+        clock: Callable[[], datetime],
+        jitter: Callable[[], float],
+        told: Callable[[Iterable[OutboxRow]], None],
+        rehearse: bool = False,
+    ) -> None:
+        commits = Commits(backend, jitter=jitter, told=told, rehearse=rehearse)
+        self._backend = backend
+        self.users = Users(backend, commits)
+        self.agents = Agents(backend, commits, policy)
+        self.listings = Listings(backend, commits, policy)
+        self.sessions = Sessions(backend, commits, policy)
+        self.reviews = Reviews(backend, commits, policy)
+        self.wallets = Wallets(backend, commits, policy)
+        self.purchases = Purchases(backend, commits, policy)
+        self.inbox = Inbox(backend, told, retention=policy.inbox_retention, events=policy.event_retention)
+        self.outbox = Outbox(backend, commits)
+        self.topics = Topics(backend, commits, policy)
+        self.feed = Feed(backend, clock)
+
+    async def read(self, wanted: Sequence[tuple[Collection[Any], str]]) -> list[Any]:
+        """Records of any collections in the order asked, None for the absent. One RPC."""
+        found = await self._backend.get_many([collection.at(record_id) for collection, record_id in wanted])
+        return [
+            None if snapshot is None else collection.decode(snapshot)
+            for (collection, _), snapshot in zip(wanted, found, strict=True)
+        ]
+
+    async def ping(self) -> None:
+        """Whether Firestore answers. One RPC. Raises Unavailable."""
+        await self._backend.get_many(["health/ping"])
+
+    async def close(self) -> None:
+        await self._backend.close()

@@ -1,0 +1,93 @@
+"""Users: registered by their identity, changed by themselves, held back by moderators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from domain import users
+from domain.errors import NotFound
+from domain.ids import Kind, is_id
+from domain.listings import Seller
+from domain.users import PreferencesChange, ProfileChange, Role, User, Viewer
+from firestore.backend import Backend, Filter, Query
+from firestore.collections import SELLERS, USERS
+from firestore.commit import Commits, Tx
+from firestore.paging import fetch
+
+
+class Users:
+    """Every change is one reading and one commit, and no commit where nothing changes."""
+
+    def __init__(self, backend: Backend, commits: Commits) -> None:
+        self._backend = backend
+        self._commits = commits
+
+    async def register(
+        self, uid: str, email: str, *, email_verified: bool, display_name: str, timezone: str, now: datetime
+    ) -> User:
+        """The identity's user, made at the first sign-in. A known one keeps all but the e-mail. Raises BadInput."""
+
+        async def body(tx: Tx) -> User:
+            before = await tx.load(USERS, users.user_id(uid))
+            if before is None:
+                user = users.new_user(
+                    uid, email, email_verified=email_verified, display_name=display_name, timezone=timezone, now=now
+                )
+            else:
+                user = users.identify(before, email, email_verified=email_verified, now=now)
+            if user != before:
+                tx.put(USERS, user)
+            return user
+
+        return await self._commits.run(body)
+
+    async def get_many(self, ids: Sequence[str]) -> list[User | None]:
+        """In the order of the ids. One RPC."""
+        return await fetch(self._backend, USERS, Kind.USER, ids)
+
+    async def sellers(self, ids: Sequence[str]) -> list[Seller]:
+        """The users' figures as sellers, in the order of the ids; who never sold has none. One RPC."""
+        found = await fetch(self._backend, SELLERS, Kind.USER, ids)
+        return [seller or Seller(one) for one, seller in zip(ids, found, strict=True)]
+
+    async def find_by_verified_email(self, email: str) -> User | None:
+        """The one user with this address, spelled as stored, if it is verified; None where two claim it. One RPC."""
+        filters = (Filter("email", "==", email), Filter("email_verified", "==", True))
+        found = await self._backend.query(Query(USERS.name, filters, limit=2))
+        return USERS.decode(found[0]) if len(found) == 1 else None
+
+    async def update_profile(self, viewer_id: str, wish: ProfileChange, now: datetime) -> User:
+        """Raises NotFound, BadInput."""
+        return await self._change(viewer_id, lambda user: users.change_profile(user, wish, now))
+
+    async def update_preferences(self, viewer_id: str, wish: PreferencesChange, now: datetime) -> User:
+        """Raises NotFound."""
+        return await self._change(viewer_id, lambda user: users.change_preferences(user, wish, now))
+
+    async def suspend(self, viewer: Viewer, user_id: str, reason: str, now: datetime) -> User:
+        """By a moderator. Raises Forbidden (also for a moderator who would suspend an admin), NotFound, BadInput."""
+        return await self._change(user_id, lambda user: users.suspend(user, viewer, reason, now))
+
+    async def reinstate(self, viewer: Viewer, user_id: str, now: datetime) -> User:
+        """By a moderator. Raises Forbidden, NotFound."""
+        return await self._change(user_id, lambda user: users.reinstate(user, viewer, now))
+
+    async def set_role(self, user_id: str, role: Role, now: datetime) -> User:
+        """For whoever runs the store; no mutation of the contract reaches it. Raises NotFound."""
+        return await self._change(user_id, lambda user: users.with_role(user, role, now))
+
+    async def _change(self, user_id: str, change: Callable[[User], User]) -> User:
+        if not is_id(user_id, Kind.USER):
+            raise NotFound("user")
+
+        async def body(tx: Tx) -> User:
+            before = await tx.load(USERS, user_id)
+            if before is None:
+                raise NotFound("user")
+            after = change(before)
+            if after != before:
+                tx.put(USERS, after)
+            return after
+
+        return await self._commits.run(body)

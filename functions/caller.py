@@ -1,0 +1,41 @@
+"""Runs tasks by name, for whoever delivers them: the queue in this process, or `POST /tasks/<name>`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+
+import structlog
+
+from firestore.settlement import FOLLOW
+from firestore.store import Store
+from functions.outbox import Dispatcher
+from functions.tasks.announce import announce
+from functions.tasks.orders import APPLY_ORDER, apply_order
+from functions.tasks.sessions import follow_session
+
+log = structlog.get_logger(__name__)
+
+Task = Callable[[Store, str, Mapping[str, str], datetime], Awaitable[datetime | None]]
+TASKS: Mapping[str, Task] = {APPLY_ORDER: apply_order, FOLLOW: follow_session, "announce": announce}
+"""The names outlive a deploy: a queue may hold tasks of an older one. Add a name, drain the old one, then remove it."""
+
+
+class Caller:
+    """Runs one delivery. A task that says when to come back is asked for again, for that moment."""
+
+    def __init__(self, store: Store, dispatcher: Dispatcher, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._dispatcher = dispatcher
+        self._clock = clock
+
+    async def deliver(self, name: str, row_id: str, args: Mapping[str, str]) -> bool:
+        """True when the task is done and need not be delivered again. Raises what the task raises."""
+        task = TASKS.get(name)
+        if task is None:
+            log.error("unknown task", task=name, row=row_id)
+            return False
+        again = await task(self._store, row_id, args, self._clock())
+        if again is not None:
+            self._dispatcher.ask(name, row_id, args, not_before=again)
+        return True

@@ -1,0 +1,101 @@
+"""The machines' doors: webhooks, tasks, health, and the local checkout page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from domain.errors import Unavailable
+from firestore.store import Store
+from functions.caller import TASKS, Caller
+from functions.outbox import Dispatcher
+from functions.schedule.sweep import sweep
+from functions.webhooks.shopify import ShopifyDoor
+from integrations.services import TaskCaller
+
+log = structlog.get_logger(__name__)
+
+TASK_BYTES_MAX = 10_000  # a row's id and a few more ids
+SWEEP = "sweep"  # Cloud Scheduler posts it every minute
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the routes lead to."""
+
+    store: Store
+    shopify: ShopifyDoor
+    caller: Caller
+    dispatcher: Dispatcher
+    task_caller: TaskCaller
+    clock: Callable[[], datetime]
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/webhooks/shopify", self.shopify.receive, methods=["POST"]),
+            Route("/tasks/{name}", self.task, methods=["POST"]),
+            Route("/healthz", self.health, methods=["GET"]),
+            Route("/readyz", self.ready, methods=["GET"]),
+        ]
+
+    async def task(self, request: Request) -> Response:
+        """Run a task for a caller that proves to be our queue. 401 for anybody else, whatever headers it sends (T-T01)."""
+        try:
+            if not await self.task_caller.verify(request.headers):
+                return _answer(401, "Tasks are for our own queue: send its OIDC token.")
+            name = request.path_params["name"]
+            if name == SWEEP:
+                handed = await sweep(self.store, self.dispatcher, self.clock())
+                return _answer(200, f"Handed {handed} rows to the queue.")
+            if name not in TASKS:
+                return _answer(404, f"There is no task {name[:80]!r}.")
+            sent = await _json(request)
+            row_id, args = sent.get("row"), sent.get("args")
+            if not isinstance(row_id, str) or not isinstance(args, dict) or not all(map(_is_text, args.items())):
+                return _answer(400, 'Send {"row": "…", "args": {"…": "…"}}.')
+            done = await self.caller.deliver(name, row_id, args)
+        except ValueError:
+            return _answer(400, "The body is not JSON.")
+        except Unavailable as down:
+            return _answer(503, down.message)
+        return _answer(200 if done else 500, "Done." if done else "Not done: deliver it again.")
+
+    async def health(self, request: Request) -> Response:
+        """Whether the process runs."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, request: Request) -> Response:
+        """Whether it can serve: Firestore answers. 503 names what is down."""
+        try:
+            await self.store.ping()
+        except Unavailable:
+            return JSONResponse({"ready": False, "down": ["firestore"]}, status_code=503)
+        return JSONResponse({"ready": True, "down": []})
+
+
+def _is_text(pair: tuple[object, object]) -> bool:
+    return isinstance(pair[0], str) and isinstance(pair[1], str)
+
+
+async def _json(request: Request) -> dict[str, object]:
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > TASK_BYTES_MAX:
+            raise ValueError("a task's body is small")
+        chunks.append(chunk)
+    sent = orjson.loads(b"".join(chunks) or b"{}")
+    if not isinstance(sent, dict):
+        raise ValueError("a task's body is an object")
+    return sent
+
+
+def _answer(status: int, message: str) -> Response:
+    return JSONResponse({"message": message}, status_code=status)

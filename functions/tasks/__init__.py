@@ -1,0 +1,1 @@
+"""What follows a commit. Every task is delivered at least once, and may run twice."""

@@ -1,0 +1,13 @@
+"""Number and publish what happened to listings and agents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from firestore.store import Store
+
+
+async def announce(store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> None:
+    """Publish a review, a publication or a change of an agent to the topics that it concerns."""
+    await store.topics.announce(args["kind"], dict(args), row_id, now)

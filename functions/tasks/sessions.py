@@ -1,0 +1,15 @@
+"""Follow a session: count its hire, settle it once it is over, count its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from firestore.store import Store
+
+
+async def follow_session(store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> datetime | None:
+    """Bring all that hangs on a session to where its facts put it; gives when to come back, if it still runs."""
+    session_id = args["session_id"]
+    await store.sessions.settle_if_over(session_id, now)
+    return await store.topics.follow_session(session_id, row_id, now)

@@ -1,0 +1,224 @@
+"""How the store says no: each refusal is a type of the schema, each fault a code; anything else is masked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import strawberry
+import structlog
+from graphql import GraphQLError
+from strawberry.types.field import StrawberryField
+
+from domain import errors
+from domain.errors import RefusalCode
+from domain.money import Dof
+from graph.context import Info
+
+log = structlog.get_logger(__name__)
+strawberry.enum(RefusalCode)
+
+
+@strawberry.interface(description="Why the store said no, in a form that every client can read.")
+class Refusal:
+    code: RefusalCode
+    message: str
+
+
+@strawberry.type
+class InsufficientDof(Refusal):
+    needed: Dof
+    available: Dof
+
+
+@strawberry.type
+class WalletFrozen(Refusal):
+    debt: Dof
+
+
+@strawberry.type
+class IdempotencyConflict(Refusal):
+    pass
+
+
+@strawberry.type
+class PriceChanged(Refusal):
+    current_version: int
+
+
+@strawberry.type
+class ConfigurationProblem:
+    field: str
+    message: str
+
+
+@strawberry.type
+class InvalidConfiguration(Refusal):
+    problems: list[ConfigurationProblem]
+
+
+@strawberry.type
+class NotHirable(Refusal):
+    pass
+
+
+@strawberry.type
+class NotAvailable(Refusal):
+    pass
+
+
+@strawberry.type
+class TrialUsed(Refusal):
+    pass
+
+
+@strawberry.type
+class SessionOver(Refusal):
+    pass
+
+
+@strawberry.type
+class AlreadyReviewed(Refusal):
+    pass
+
+
+@strawberry.type
+class NotReviewable(Refusal):
+    pass
+
+
+@strawberry.type
+class NotPublishable(Refusal):
+    pass
+
+
+@strawberry.type
+class AgentInUse(Refusal):
+    pass
+
+
+@strawberry.type
+class EmailTaken(Refusal):
+    pass
+
+
+@strawberry.type
+class BadCredentials(Refusal):
+    pass
+
+
+@strawberry.type
+class WeakPassword(Refusal):
+    pass
+
+
+@strawberry.type
+class UnknownPackage(Refusal):
+    pass
+
+
+@strawberry.type
+class SelfDealing(Refusal):
+    pass
+
+
+@strawberry.type
+class NotFound(Refusal):
+    pass
+
+
+@strawberry.type
+class Conflict(Refusal):
+    pass
+
+
+REFUSALS: Mapping[type[errors.Refusal], type[Refusal]] = {
+    errors.InsufficientDof: InsufficientDof,
+    errors.WalletFrozen: WalletFrozen,
+    errors.IdempotencyConflict: IdempotencyConflict,
+    errors.PriceChanged: PriceChanged,
+    errors.InvalidConfiguration: InvalidConfiguration,
+    errors.NotHirable: NotHirable,
+    errors.NotAvailable: NotAvailable,
+    errors.TrialUsed: TrialUsed,
+    errors.SessionOver: SessionOver,
+    errors.AlreadyReviewed: AlreadyReviewed,
+    errors.NotReviewable: NotReviewable,
+    errors.NotPublishable: NotPublishable,
+    errors.AgentInUse: AgentInUse,
+    errors.EmailTaken: EmailTaken,
+    errors.BadCredentials: BadCredentials,
+    errors.WeakPassword: WeakPassword,
+    errors.UnknownPackage: UnknownPackage,
+    errors.SelfDealing: SelfDealing,
+    errors.NotFound: NotFound,
+    errors.Conflict: Conflict,
+}
+
+
+class _Handler:
+    """Turns one kind of refusal into its member of the mutation's result union."""
+
+    def __init__(self, raised: type[errors.Refusal], shown: type[Refusal]) -> None:
+        self.exception_type = raised
+        self.error_type = shown
+
+    def handle(self, exception: errors.Refusal, *, field: StrawberryField, info: Info) -> Refusal:
+        return self.error_type(code=exception.code, message=exception.message, **_facts(exception))
+
+
+def _facts(refusal: errors.Refusal) -> dict[str, Any]:
+    match refusal:
+        case errors.InsufficientDof():
+            return {"needed": Dof(refusal.needed), "available": Dof(refusal.available)}
+        case errors.WalletFrozen():
+            return {"debt": Dof(refusal.debt)}
+        case errors.PriceChanged():
+            return {"current_version": refusal.current_version}
+        case errors.InvalidConfiguration():
+            return {"problems": [ConfigurationProblem(field=name, message=text) for name, text in refusal.problems]}
+    return {}
+
+
+HANDLERS = tuple(_Handler(raised, shown) for raised, shown in REFUSALS.items())
+
+
+def present(error: GraphQLError) -> dict[str, Any]:
+    """One error as the client sees it: a code and what to do; what we did not foresee is logged, and masked.
+
+    The log names the exception's type and where it was raised, never its text, which may hold what a client sent (T-G09).
+    """
+    cause = error.original_error
+    shown: dict[str, Any] = {"message": error.message}
+    if error.locations:
+        shown["locations"] = [location.formatted for location in error.locations]
+    if error.path:
+        shown["path"] = list(error.path)
+    extensions: dict[str, Any] = {"code": "BAD_USER_INPUT", **(error.extensions or {})}
+    match cause:
+        case errors.Fault():
+            extensions["code"] = cause.code
+            shown["message"] = cause.message
+            if isinstance(cause, errors.BadInput) and cause.field:
+                extensions["field"] = cause.field
+            if isinstance(cause, errors.RateLimited):
+                extensions["retryAfterSeconds"] = cause.retry_after_seconds
+        case errors.Refusal():
+            extensions["code"] = cause.code.value
+            shown["message"] = cause.message
+        case None | GraphQLError():
+            pass
+        case _:
+            extensions["code"] = "INTERNAL"
+            shown["message"] = "Something went wrong on our side: try again, and name the request id if it stays."
+            log.error("fault", path=shown.get("path"), **_where(cause))
+    shown["extensions"] = extensions
+    return shown
+
+
+def _where(cause: BaseException) -> dict[str, str]:
+    place, trace = "", cause.__traceback__
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return {"exception": type(cause).__name__, "raised_at": place}

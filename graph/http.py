@@ -1,0 +1,382 @@
+"""GraphQL over HTTP: POST with application/json, as the GraphQL-over-HTTP specification has it.
+
+What a browser can send without asking first (forms, text/plain, GET) runs nothing here, and a foreign
+Origin is refused, so no page can act for a signed-in visitor. The body is bounded in size and in time
+before it is read whole. Every refusal is a GraphQL error in JSON; no input leads to a 5xx.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from graph.execution import (
+    Answer,
+    Execution,
+    GraphQLRequest,
+    MalformedRequest,
+    OperationContext,
+    decode_json,
+)
+
+GRAPHQL_JSON = "application/graphql-response+json"
+PLAIN_JSON = "application/json"
+
+# What the code of an error means to a proxy. Every other code refuses the request: 400.
+_STATUS_OF_CODE = {
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "RATE_LIMITED": 429,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+}
+
+_SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+# A browser may remember a preflight for this long; two hours is the most that Chromium keeps.
+_PREFLIGHT_SECONDS = 7_200
+
+
+class _Refusal(Exception):
+    """An answer that needs no execution."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str = "BAD_USER_INPUT",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.answer: Answer = {"errors": [{"message": message, "extensions": {"code": code}}]}
+        self.headers = headers or {}
+
+
+class _ClientLeft(Exception):
+    """The connection closed before the request was whole; nobody is left to answer."""
+
+
+def origin_is_welcome(headers: Mapping[str, str], allowed_origins: Collection[str]) -> bool:
+    """True without an Origin (no browser), from the host itself, or from an origin of the list.
+
+    An origin is `scheme://host[:port]`, as browsers send it. Tokens travel in headers and never by
+    themselves, so a forged Host gains nothing.
+    """
+    origin = headers.get("origin")
+    if origin is None or origin in allowed_origins:
+        return True
+    return origin.partition("://")[2] == headers.get("host", "") != ""
+
+
+def negotiate(accept: str | None) -> str | None:
+    """The media type to answer with, or None where the client takes neither.
+
+    Without a preference (no header, `*/*`) it is application/json, which every client reads; where both are
+    named alike it is application/graphql-response+json, whose status codes say more.
+    """
+    if accept is None or not accept.strip():
+        return PLAIN_JSON
+    qualities: dict[str, float] = {}
+    for part in accept.split(","):
+        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        qualities[name] = next((_quality(text[2:]) for text in parameters if text.startswith("q=")), 1.0)
+
+    def weight(media: str) -> tuple[float, int, bool]:
+        for precision, name in ((2, media), (1, "application/*"), (0, "*/*")):
+            if name in qualities:
+                return qualities[name], precision, (media == GRAPHQL_JSON) == (precision == 2)
+        return 0.0, 0, False
+
+    best = max((PLAIN_JSON, GRAPHQL_JSON), key=weight)
+    return best if weight(best)[0] > 0 else None
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def graphql_route(
+    execution: Execution,
+    make_context: Callable[[Request], Awaitable[OperationContext]],
+    *,
+    graphiql: bool,
+    allowed_origins: Collection[str],
+    body_limit_bytes: int = 102_400,
+    body_timeout_seconds: float = 10.0,
+) -> ASGIApp:
+    """The endpoint for `Route("/graphql", …)`; it answers every method itself.
+
+    Args:
+        make_context: reads the headers (the body is already spent). What it raises is presented by
+            `execution.present_fault`, and the code decides the status: UNAUTHENTICATED is 401.
+        graphiql: whether a browser's GET gets a page to try queries on; never in production.
+        allowed_origins: `scheme://host[:port]` of web clients on other hosts; the own host is always allowed.
+        body_limit_bytes: more is 413, before it is read.
+        body_timeout_seconds: a body that takes longer to arrive is 408.
+    """
+    return _Door(execution, make_context, graphiql, frozenset(allowed_origins), body_limit_bytes, body_timeout_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    execution: Execution
+    make_context: Callable[[Request], Awaitable[OperationContext]]
+    graphiql: bool
+    allowed_origins: frozenset[str]
+    body_limit_bytes: int
+    body_timeout_seconds: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        media = negotiate(request.headers.get("accept"))
+        try:
+            response = await self._respond(request, media)
+        except _Refusal as refusal:
+            response = _json(refusal.answer, refusal.status, media or PLAIN_JSON, refusal.headers)
+        except _ClientLeft:
+            return
+        origin = request.headers.get("origin")
+        if origin in self.allowed_origins:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = "X-Request-Id"
+        response.headers["Vary"] = "Accept, Origin"
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request, media: str | None) -> Response:
+        headers = request.headers
+        if not origin_is_welcome(headers, self.allowed_origins):
+            raise _Refusal(403, "This origin may not use the API; ask for it to be allowed.", "FORBIDDEN")
+        if request.method == "GET" and self.graphiql and "text/html" in headers.get("accept", ""):
+            return _page()
+        if request.method == "OPTIONS":
+            return _preflight(headers)
+        if request.method != "POST":
+            allow = "POST, OPTIONS, GET" if self.graphiql else "POST, OPTIONS"
+            raise _Refusal(405, "Send GraphQL with POST and application/json.", headers={"Allow": allow})
+        if media is None:
+            raise _Refusal(406, f"Accept {GRAPHQL_JSON} or {PLAIN_JSON}.")
+        _check_content(headers)
+        parameters = _parse(await self._read(request))
+        try:
+            context = await self.make_context(request)
+        except Exception as fault:
+            answer = self.execution.present_fault(fault)
+            return _json(answer, _status(answer), media, _hints(answer))
+        answer = await self.execution.execute(parameters, context)
+        named = {"X-Request-Id": context.request_id}
+        status = 200 if "data" in answer else _status(answer)
+        if status == 400 and media == PLAIN_JSON:
+            status = 200  # The specification: under application/json a well-formed request is answered 200.
+        try:
+            return _json(answer, status, media, named)
+        except TypeError as fault:  # A scalar that is no JSON: ours to mend, the client learns nothing of it.
+            return _json(self.execution.present_fault(fault), 500, media, named)
+
+    async def _read(self, request: Request) -> bytes:
+        """The whole body; raises _Refusal 413, 408 or 400 with as little of it read as possible."""
+        limit = self.body_limit_bytes
+        # The rest of a refused body is not read, so the connection cannot carry another request.
+        last = {"Connection": "close"}
+        too_large = _Refusal(413, f"The body exceeds {limit} bytes; send a smaller request.", headers=last)
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdecimal() or len(declared) > 20:
+            raise _Refusal(400, "Content-Length must be a number of bytes.", headers=last)
+        if int(declared) > limit:
+            raise too_large
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.body_timeout_seconds):
+                while True:
+                    message = await request.receive()
+                    if message["type"] == "http.disconnect":
+                        raise _ClientLeft
+                    chunk = message.get("body", b"")
+                    size += len(chunk)
+                    if size > limit:
+                        raise too_large
+                    chunks.append(chunk)
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+        except TimeoutError:
+            message_text = f"The body did not arrive within {self.body_timeout_seconds:g} s; send it again."
+            raise _Refusal(408, message_text, headers=last) from None
+
+
+def _check_content(headers: Mapping[str, str]) -> None:
+    """Raises _Refusal 415 unless the body is JSON in plain UTF-8."""
+    media, *parameters = (piece.strip().lower() for piece in headers.get("content-type", "").split(";"))
+    charsets = [text.partition("=")[2].strip('" ') for text in parameters if text.startswith("charset")]
+    if media != PLAIN_JSON or any(charset not in {"utf-8", "utf8"} for charset in charsets):
+        raise _Refusal(415, f"Send Content-Type: {PLAIN_JSON} (charset utf-8).", headers={"Accept-Post": PLAIN_JSON})
+    if headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise _Refusal(415, "Send the body without Content-Encoding.", headers={"Accept-Encoding": "identity"})
+
+
+def _parse(body: bytes) -> GraphQLRequest:
+    if not body:
+        raise _Refusal(400, 'The body is empty; send {"query": "…"}.')
+    try:
+        return GraphQLRequest.from_json(decode_json(body))
+    except MalformedRequest as error:
+        raise _Refusal(400, str(error)) from None
+
+
+def _status(answer: Answer) -> int:
+    code = answer["errors"][0].get("extensions", {}).get("code")
+    return _STATUS_OF_CODE.get(str(code), 400)
+
+
+def _hints(answer: Answer) -> dict[str, str]:
+    """RFC 9110: a 401 names the scheme that would be accepted, a 429 or 503 the seconds to wait."""
+    hints = {"WWW-Authenticate": "Bearer"} if _status(answer) == 401 else {}
+    wait_seconds = answer["errors"][0].get("extensions", {}).get("retryAfterSeconds")
+    return hints if wait_seconds is None else {**hints, "Retry-After": str(math.ceil(wait_seconds))}
+
+
+def _json(answer: Answer, status: int, media: str, headers: Mapping[str, str]) -> Response:
+    """Raises TypeError where the answer is no JSON."""
+    return Response(
+        orjson.dumps(answer),
+        status,
+        {"Content-Type": f"{media}; charset=utf-8", **_SECURITY_HEADERS, **headers},
+    )
+
+
+def _preflight(headers: Mapping[str, str]) -> Response:
+    """CORS: what a page of an allowed origin may send. `_Door` adds the origin itself."""
+    allowed = {
+        "Allow": "POST, OPTIONS",
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "authorization, content-type, x-request-id",
+        "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+    }
+    return Response(None, 204, {**_SECURITY_HEADERS, **allowed})
+
+
+def _page() -> Response:
+    """A page to write queries on, without anything from another host."""
+    nonce = base64.b64encode(secrets.token_bytes(16)).decode()
+    policy = (
+        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    headers = {**_SECURITY_HEADERS, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+    return HTMLResponse(_PAGE.replace("NONCE", nonce), headers=headers)
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>JIGA Store: GraphQL</title>
+<style nonce="NONCE">
+  :root { color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif; }
+  body { margin: 0; display: grid; grid-template-columns: 1fr 1fr 22rem; height: 100vh; }
+  section { display: flex; flex-direction: column; gap: .4rem; padding: .8rem; min-height: 0; overflow: auto; }
+  textarea, input, pre { font: 13px/1.45 ui-monospace, monospace; box-sizing: border-box; width: 100%; }
+  textarea, input, button { padding: .5rem; border: 1px solid #8888; border-radius: 4px; }
+  #query { flex: 3; } #variables { flex: 1; } pre { flex: 1; margin: 0; white-space: pre-wrap; }
+  details > div { padding-left: 1rem; } code { color: #07a; }
+  @media (max-width: 60rem) { body { grid-template-columns: 1fr; height: auto; } #query { min-height: 14rem; } }
+</style></head><body>
+<section aria-label="Request">
+  <label for="query">Query (Ctrl+Enter runs it)</label>
+  <textarea id="query" spellcheck="false">{ __typename }</textarea>
+  <label for="variables">Variables (JSON)</label><textarea id="variables" spellcheck="false"></textarea>
+  <label for="token">Bearer token</label><input id="token" type="password" autocomplete="off">
+  <button id="run">Run</button>
+</section>
+<section aria-label="Answer"><span id="status">Answer</span><pre id="answer" aria-live="polite"></pre></section>
+<section aria-label="Schema"><label for="find">Schema</label><input id="find" placeholder="type or field">
+  <div id="docs">Introspection is off.</div></section>
+<script nonce="NONCE">
+const el = id => document.getElementById(id);
+const bearer = () => el("token").value.trim();
+let socket = null;
+
+async function post(query, variables) {
+  const headers = { "content-type": "application/json", accept: "application/graphql-response+json" };
+  if (bearer()) headers.authorization = "Bearer " + bearer();
+  const body = JSON.stringify({ query, variables });
+  const answer = await fetch(location.pathname, { method: "POST", headers, body });
+  return [answer.status, await answer.json()];
+}
+
+function listen(query, variables) {
+  socket = new WebSocket(location.href.replace(/^http/, "ws").split("#")[0], "graphql-transport-ws");
+  const say = message => socket.send(JSON.stringify(message));
+  socket.onopen = () => say({ type: "connection_init", payload: bearer() ? { token: bearer() } : {} });
+  socket.onclose = event => { el("status").textContent = "Closed " + event.code + " " + event.reason; };
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(data);
+    if (message.type === "connection_ack") say({ id: "1", type: "subscribe", payload: { query, variables } });
+    else if (message.type === "ping") say({ type: "pong" });
+    else el("answer").prepend(JSON.stringify(message.payload ?? message.type, null, 2) + "\\n\\n");
+  };
+}
+
+async function run() {
+  if (socket) { socket.onclose = null; socket.close(1000); socket = null; }
+  el("answer").textContent = "";
+  el("status").textContent = "Running";
+  try {
+    const variables = JSON.parse(el("variables").value.trim() || "{}");
+    const query = el("query").value;
+    if (/^\\s*subscription\\b/.test(query.replace(/#.*/g, ""))) {
+      el("status").textContent = "Listening";
+      return listen(query, variables);
+    }
+    const [status, answer] = await post(query, variables);
+    el("status").textContent = "Answer " + status;
+    el("answer").textContent = JSON.stringify(answer, null, 2);
+  } catch (error) { el("status").textContent = String(error); }
+}
+
+const named = type => type.ofType ? named(type.ofType) : type.name;
+function show(types) {
+  const wanted = el("find").value.trim().toLowerCase();
+  el("docs").replaceChildren(...types.flatMap(type => {
+    const members = [...(type.fields || []), ...(type.inputFields || []), ...(type.enumValues || [])];
+    const lines = members.map(member => member.name + (member.args && member.args.length
+      ? "(" + member.args.map(arg => arg.name + ": " + named(arg.type)).join(", ") + ")" : "")
+      + (member.type ? ": " + named(member.type) : ""));
+    const fits = text => text.toLowerCase().includes(wanted);
+    const found = fits(type.name) ? lines : lines.filter(fits);
+    if (!found.length) return [];
+    const box = document.createElement("details"), title = document.createElement("summary");
+    title.textContent = type.name;
+    box.open = wanted !== "" || /^(Query|Mutation|Subscription)$/.test(type.name);
+    box.append(title, ...found.map(line => {
+      const row = document.createElement("div"), code = document.createElement("code");
+      code.textContent = line;
+      row.append(code);
+      return row;
+    }));
+    return [box];
+  }));
+}
+
+const TYPE = "type { name ofType { name ofType { name ofType { name } } } }";
+post("{ __schema { types { name fields { name args { name " + TYPE + " } " + TYPE + " }"
+  + " inputFields { name " + TYPE + " } enumValues { name } } } }").then(([, answer]) => {
+  if (!answer.data) return;
+  const types = answer.data.__schema.types.filter(type => !type.name.startsWith("__"));
+  el("find").oninput = () => show(types);
+  show(types);
+});
+el("run").onclick = run;
+document.addEventListener("keydown", event => { if (event.ctrlKey && event.key === "Enter") run(); });
+</script></body></html>
+"""

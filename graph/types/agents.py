@@ -1,0 +1,208 @@
+"""Agents, their configuration and its versions."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from domain import agents, listings
+from domain.agents import AgentType, Provider, Rank, SpecialistType
+from domain.errors import Forbidden
+from firestore.collections import AGENTS, LISTINGS, USERS
+from graph.connection import Connection, connect, page_size, position_of, scope_of
+from graph.context import Info
+from graph.errors import ConfigurationProblem
+from graph.types.nodes import Node
+
+if TYPE_CHECKING:
+    from graph.types.listings import Listing
+    from graph.types.users import User
+
+for _words in (AgentType, Provider, Rank, SpecialistType):
+    strawberry.enum(_words)
+
+
+@strawberry.type
+class Specialization:
+    games: list[str]
+    focus: str
+    specialist_type: SpecialistType
+
+
+@strawberry.type
+class ExperienceItem:
+    game: str
+    hours: int
+    title: str
+    level: int
+
+
+@strawberry.type
+class ModelConfig:
+    model: str
+    temperature: float | None
+    max_output_tokens: int | None
+
+    @classmethod
+    def of(cls, record: agents.ModelConfig) -> ModelConfig:
+        return cls(model=record.model, temperature=record.temperature, max_output_tokens=record.max_output_tokens)
+
+
+@strawberry.type
+class AgentConfiguration:
+    provider: Provider
+    primary: ModelConfig
+    fallback: ModelConfig | None
+    instructions: str | None
+    tools: list[str]
+    voice_id: str | None
+    memory: bool
+
+    @classmethod
+    def of(cls, record: agents.AgentConfiguration) -> AgentConfiguration:
+        return cls(
+            provider=record.provider,
+            primary=ModelConfig.of(record.primary),
+            fallback=ModelConfig.of(record.fallback) if record.fallback else None,
+            instructions=record.instructions,
+            tools=list(record.tools),
+            voice_id=record.voice_id,
+            memory=record.memory,
+        )
+
+
+@strawberry.type(description="A configuration as one change left it.")
+class AgentVersion:
+    version: int
+    configuration: AgentConfiguration
+    changes: list[str]
+    restored_version: int | None
+    created_at: datetime
+
+    @classmethod
+    def of(cls, record: agents.AgentVersion) -> AgentVersion:
+        return cls(
+            version=record.version,
+            configuration=AgentConfiguration.of(record.configuration),
+            changes=list(record.changes),
+            restored_version=record.restored_version,
+            created_at=record.at,
+        )
+
+
+@strawberry.type(description="What validateAgentConfiguration finds, field by field.")
+class ConfigurationReport:
+    valid: bool
+    problems: list[ConfigurationProblem]
+
+
+@strawberry.type
+class Agent(Node):
+    record: strawberry.Private[agents.Agent]
+    name: str
+    image_url: str | None
+    rank: Rank
+    type: AgentType
+    provider: Provider
+    nationality: str
+    language: str
+    voice_id: str | None
+    has_voice_chat: bool
+    has_commentator: bool
+    has_memory: bool
+    toolkit: list[str]
+    progression_enabled: bool
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, record: agents.Agent) -> Agent:
+        return cls(
+            id=strawberry.ID(record.id),
+            record=record,
+            name=record.name,
+            image_url=record.image_url,
+            rank=record.rank,
+            type=record.type,
+            provider=record.provider,
+            nationality=record.nationality,
+            language=record.language,
+            voice_id=record.voice_id,
+            has_voice_chat=record.has_voice_chat,
+            has_commentator=record.has_commentator,
+            has_memory=record.has_memory,
+            toolkit=list(record.toolkit),
+            progression_enabled=record.progression_enabled,
+            version=record.version,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+        )
+
+    @strawberry.field
+    def specialization(self) -> Specialization | None:
+        told = self.record.specialization
+        if told is None:
+            return None
+        return Specialization(games=list(told.games), focus=told.focus, specialist_type=told.specialist_type)
+
+    @strawberry.field
+    def experience(self) -> list[ExperienceItem]:
+        return [
+            ExperienceItem(game=item.game, hours=item.hours, title=item.title, level=item.level)
+            for item in self.record.experience
+        ]
+
+    @strawberry.field
+    async def owner(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:
+        from graph.types.users import User
+
+        return User.of(await info.context.loaders.known(USERS, self.record.owner_id))
+
+    @strawberry.field
+    async def creator(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:
+        from graph.types.users import User
+
+        return User.of(await info.context.loaders.known(USERS, self.record.creator_id))
+
+    @strawberry.field(description="The owner's and a live hirer's; FORBIDDEN to others.")
+    async def configuration(self, info: Info) -> AgentConfiguration:
+        await self._require_insider(info)
+        return AgentConfiguration.of(self.record.configuration)
+
+    @strawberry.field(description="Every configuration that was, newest first. The owner's only.")
+    async def versions(
+        self, info: Info, first: int | None = None, after: str | None = None
+    ) -> Connection[AgentVersion]:
+        context = info.context
+        if context.user_id != self.record.owner_id:
+            raise Forbidden("Only its owner reads an agent's versions.")
+        scope = scope_of("Agent.versions", context.user_id, self.id)
+        position = position_of(context.desk.cursors, scope, after)
+        page = await context.store.agents.versions(self.record.id, page_size(first), position)
+        return connect(page, AgentVersion.of, context.desk.cursors, scope, after)
+
+    @strawberry.field
+    async def listing(self, info: Info) -> Annotated[Listing, strawberry.lazy("graph.types.listings")] | None:
+        from graph.types.listings import Listing
+
+        if self.record.listing_id is None:
+            return None
+        record = await info.context.loaders.one(LISTINGS, self.record.listing_id)
+        return Listing.of(record) if record and await info.context.sees(record, listings.visible_to) else None
+
+    async def _require_insider(self, info: Info) -> None:
+        """Raises Forbidden for who neither owns the agent nor runs a session of it now."""
+        context = info.context
+        if context.user_id == self.record.owner_id:
+            return
+        if context.user_id and await context.store.sessions.is_running(context.user_id, self.record.id, context.now):
+            return
+        raise Forbidden("An agent's configuration is for its owner and for who hires it now.")
+
+
+async def agent_of(info: Info, agent_id: str) -> Agent:
+    """The agent that another record names; who may see the record may see the agent's public face."""
+    return Agent.of(await info.context.loaders.known(AGENTS, agent_id))

@@ -1,0 +1,152 @@
+"""The events of the contract, each a type, in an envelope that says where it stands in its topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import strawberry
+
+from domain import events
+from domain.events import EventType
+from domain.money import Dof
+from domain.sessions import EndReason
+
+
+@strawberry.type
+class AgentUpdated:
+    agent_id: strawberry.ID
+    changes: list[str]
+
+
+@strawberry.type
+class AgentPublished:
+    agent_id: strawberry.ID
+    listing_id: strawberry.ID
+
+
+@strawberry.type
+class AgentHired:
+    agent_id: strawberry.ID
+    session_id: strawberry.ID
+
+
+@strawberry.type
+class SessionStarted:
+    session_id: strawberry.ID
+
+
+@strawberry.type
+class SessionEnded:
+    session_id: strawberry.ID
+    end_reason: EndReason
+
+
+@strawberry.type
+class SessionDofUpdated:
+    session_id: strawberry.ID
+    consumed: Dof
+    remaining: Dof
+
+
+@strawberry.type
+class TransactionCompleted:
+    transaction_id: strawberry.ID
+
+
+@strawberry.type
+class TransactionFailed:
+    transaction_id: strawberry.ID
+    error: str
+
+
+@strawberry.type
+class ReviewAdded:
+    agent_id: strawberry.ID
+    listing_id: strawberry.ID
+    review_id: strawberry.ID
+
+
+@strawberry.type
+class RatingUpdated:
+    agent_id: strawberry.ID
+    listing_id: strawberry.ID
+    new_rating: float
+
+
+@strawberry.type(description="The history is gone: read the object again and go on from here.")
+class Gap:
+    topic: str
+    missed_from: int
+    missed_to: int
+
+
+Event = Annotated[
+    AgentUpdated
+    | AgentPublished
+    | AgentHired
+    | SessionStarted
+    | SessionEnded
+    | SessionDofUpdated
+    | TransactionCompleted
+    | TransactionFailed
+    | ReviewAdded
+    | RatingUpdated
+    | Gap,
+    strawberry.union("Event"),
+]
+
+
+@strawberry.type(
+    description="`sequence` counts within the topic, without a hole; `cursor` resumes all topics behind it."
+)
+class EventEnvelope:
+    topic: str
+    sequence: int
+    cursor: str
+    at: datetime
+    event: Event
+
+    @classmethod
+    def of(cls, record: events.Event, topic: str, cursor: str) -> EventEnvelope:
+        """`topic` is spelled as the subscriber spelled it."""
+        shown = _SHOWN[record.type](record.data, topic)
+        return cls(topic=topic, sequence=record.sequence, cursor=cursor, at=record.at, event=shown)
+
+
+def _id(data: Mapping[str, str | int], name: str) -> strawberry.ID:
+    return strawberry.ID(str(data[name]))
+
+
+_SHOWN: Mapping[EventType, Callable[[Mapping[str, str | int], str], Any]] = {
+    EventType.AGENT_UPDATED: lambda data, _: AgentUpdated(
+        agent_id=_id(data, "agentId"), changes=str(data["changes"]).split(",")
+    ),
+    EventType.AGENT_PUBLISHED: lambda data, _: AgentPublished(
+        agent_id=_id(data, "agentId"), listing_id=_id(data, "listingId")
+    ),
+    EventType.AGENT_HIRED: lambda data, _: AgentHired(agent_id=_id(data, "agentId"), session_id=_id(data, "sessionId")),
+    EventType.SESSION_STARTED: lambda data, _: SessionStarted(session_id=_id(data, "sessionId")),
+    EventType.SESSION_ENDED: lambda data, _: SessionEnded(
+        session_id=_id(data, "sessionId"), end_reason=EndReason(str(data["endReason"]))
+    ),
+    EventType.SESSION_DOF_UPDATED: lambda data, _: SessionDofUpdated(
+        session_id=_id(data, "sessionId"), consumed=Dof(int(data["consumed"])), remaining=Dof(int(data["remaining"]))
+    ),
+    EventType.TRANSACTION_COMPLETED: lambda data, _: TransactionCompleted(transaction_id=_id(data, "transactionId")),
+    EventType.TRANSACTION_FAILED: lambda data, _: TransactionFailed(
+        transaction_id=_id(data, "transactionId"), error=str(data["error"])
+    ),
+    EventType.REVIEW_ADDED: lambda data, _: ReviewAdded(
+        agent_id=_id(data, "agentId"), listing_id=_id(data, "listingId"), review_id=_id(data, "reviewId")
+    ),
+    EventType.RATING_UPDATED: lambda data, _: RatingUpdated(
+        agent_id=_id(data, "agentId"),
+        listing_id=_id(data, "listingId"),
+        new_rating=int(data["ratingMilli"]) / 1000,
+    ),
+    EventType.GAP: lambda data, topic: Gap(
+        topic=topic, missed_from=int(data["missedFrom"]), missed_to=int(data["missedTo"])
+    ),
+}

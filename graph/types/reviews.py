@@ -1,0 +1,86 @@
+"""Reviews, each of one session."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from domain import reviews
+from firestore.collections import LISTINGS, SESSIONS, USERS
+from graph.connection import Connection, connect, page_size, position_of, scope_of
+from graph.context import Context, Info
+from graph.types.nodes import Node
+
+if TYPE_CHECKING:
+    from graph.types.listings import Listing
+    from graph.types.sessions import Session
+    from graph.types.users import User
+
+
+@strawberry.type
+class Review(Node):
+    record: strawberry.Private[reviews.Review]
+    rating: int
+    title: str | None
+    comment: str
+    helpful: int
+    not_helpful: int
+    verified: bool
+    hours_used: float
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, record: reviews.Review) -> Review:
+        return cls(
+            id=strawberry.ID(record.id),
+            record=record,
+            rating=record.rating,
+            title=record.title,
+            comment=record.comment,
+            helpful=record.helpful,
+            not_helpful=record.not_helpful,
+            verified=record.minutes_used > 0,
+            hours_used=record.hours_used,
+            created_at=record.created_at,
+            updated_at=record.updated_at,
+        )
+
+    @strawberry.field
+    async def listing(self, info: Info) -> Annotated[Listing, strawberry.lazy("graph.types.listings")]:
+        from graph.types.listings import Listing
+
+        return Listing.of(await info.context.loaders.known(LISTINGS, self.record.listing_id))
+
+    @strawberry.field(description="The reviewed session: for its hirer and its owner, null for others.")
+    async def session(self, info: Info) -> Annotated[Session, strawberry.lazy("graph.types.sessions")] | None:
+        from graph.types.sessions import Session
+
+        if info.context.user_id not in (self.record.reviewer_id, self.record.owner_id):
+            return None
+        return Session.of(await info.context.loaders.known(SESSIONS, self.record.session_id), info.context)
+
+    @strawberry.field
+    async def reviewer(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:
+        from graph.types.users import User
+
+        return User.of(await info.context.loaders.known(USERS, self.record.reviewer_id))
+
+
+async def reviews_of(context: Context, listing_id: str, first: int | None, after: str | None) -> Connection[Review]:
+    """A page of a listing's reviews. One RPC, and none where the roof has begun it with the listing's own reading."""
+    asked = ("reviews", listing_id, first, after)
+    begun = context.prefetched.get(asked)
+    if begun is not None:
+        connection: Connection[Review] = await begun
+        return connection
+    return await read_reviews(context, listing_id, first, after)
+
+
+async def read_reviews(context: Context, listing_id: str, first: int | None, after: str | None) -> Connection[Review]:
+    scope = scope_of("Listing.reviews", None, listing_id)
+    position = position_of(context.desk.cursors, scope, after)
+    page = await context.store.reviews.page_of_listing(listing_id, page_size(first), position)
+    return connect(page, Review.of, context.desk.cursors, scope, after)

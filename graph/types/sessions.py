@@ -1,0 +1,123 @@
+"""Sessions: what runs, what it has consumed at this moment, how it ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from domain import pricing, sessions
+from domain.money import Dof
+from domain.sessions import EndReason, SessionStatus, SessionType
+from firestore.collections import LISTINGS, REVIEWS, USERS
+from graph.context import Context, Info
+from graph.types.agents import Agent, agent_of
+from graph.types.nodes import Node
+from graph.types.reviews import Review
+
+if TYPE_CHECKING:
+    from graph.types.listings import Listing
+    from graph.types.users import User
+
+for _words in (SessionType, SessionStatus, EndReason):
+    strawberry.enum(_words)
+
+
+@strawberry.type
+class SessionConfiguration:
+    high_speed_vision: bool
+    voice_enabled: bool
+    commentator: bool
+
+    @classmethod
+    def of(cls, record: pricing.SessionConfiguration) -> SessionConfiguration:
+        return cls(
+            high_speed_vision=record.high_speed_vision,
+            voice_enabled=record.voice_enabled,
+            commentator=record.commentator,
+        )
+
+
+@strawberry.type
+class SessionMetrics:
+    minutes: int
+    interactions: int
+    average_latency_ms: int | None
+    crashes: int
+
+
+@strawberry.type(description="One use of an agent. Its meter is computed at the moment of the answer.")
+class Session(Node):
+    record: strawberry.Private[sessions.Session]
+    type: SessionType
+    status: SessionStatus
+    end_reason: EndReason | None
+    configuration: SessionConfiguration
+    started_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    dof_held: Dof
+    dof_consumed: Dof
+    dof_remaining: Dof
+    dof_earned: Dof | None
+    metrics: SessionMetrics
+
+    @classmethod
+    def of(cls, record: sessions.Session, context: Context) -> Session:
+        now = context.now
+        metrics = SessionMetrics(
+            minutes=record.minutes(now),
+            interactions=record.interactions,
+            average_latency_ms=sessions.average_latency_ms(record),
+            crashes=record.crashes,
+        )
+        earned = None
+        if context.user_id == record.owner_id and record.type is SessionType.HIRED:
+            earned = sessions.owner_earnings(record, now)
+        return cls(
+            id=strawberry.ID(record.id),
+            record=record,
+            type=record.type,
+            status=record.status(now),
+            end_reason=record.end_reason(now),
+            configuration=SessionConfiguration.of(record.configuration),
+            started_at=record.started_at,
+            expires_at=record.expires_at,
+            ended_at=record.ended_at(now),
+            dof_held=record.held,
+            dof_consumed=record.consumed(now),
+            dof_remaining=record.remaining(now),
+            dof_earned=earned,
+            metrics=metrics,
+        )
+
+    @strawberry.field
+    async def agent(self, info: Info) -> Agent:
+        return await agent_of(info, self.record.agent_id)
+
+    @strawberry.field
+    async def listing(self, info: Info) -> Annotated[Listing, strawberry.lazy("graph.types.listings")] | None:
+        from graph.types.listings import Listing
+
+        if self.record.listing_id is None:
+            return None
+        return Listing.of(await info.context.loaders.known(LISTINGS, self.record.listing_id))
+
+    @strawberry.field
+    async def hirer(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:
+        from graph.types.users import User
+
+        return User.of(await info.context.loaders.known(USERS, self.record.hirer_id))
+
+    @strawberry.field
+    async def owner(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:
+        from graph.types.users import User
+
+        return User.of(await info.context.loaders.known(USERS, self.record.owner_id))
+
+    @strawberry.field
+    async def review(self, info: Info) -> Review | None:
+        if self.record.review_id is None:
+            return None
+        return Review.of(await info.context.loaders.known(REVIEWS, self.record.review_id))

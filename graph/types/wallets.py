@@ -1,0 +1,145 @@
+"""Wallets, transactions, packages and purchases: what a user sees of the ledger."""
+
+from __future__ import annotations
+
+import decimal
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import strawberry
+
+from domain import money, purchases, revenue, transactions, wallets
+from domain.agents import Rank
+from domain.money import Dof
+from domain.purchases import Rail
+from domain.transactions import PaymentMethod, TransactionStatus, TransactionType
+from firestore.collections import SESSIONS, USERS
+from graph.context import Info
+from graph.types.agents import Agent, agent_of
+from graph.types.nodes import Node
+from graph.types.sessions import Session
+
+if TYPE_CHECKING:
+    from graph.types.users import User
+
+for _words in (PaymentMethod, TransactionStatus, TransactionType):
+    strawberry.enum(_words)
+strawberry.enum(Rail, name="PaymentProvider")
+
+
+@strawberry.type(description="`earned` is settled to the user and has not matured.")
+class Wallet:
+    record: strawberry.Private[wallets.Wallet]
+    available: Dof
+    held: Dof
+    debt: Dof
+
+    @classmethod
+    def of(cls, record: wallets.Wallet) -> Wallet:
+        return cls(record=record, available=record.available, held=record.held, debt=record.debt)
+
+    @strawberry.field
+    async def earned(self, info: Info) -> Dof:
+        return await info.context.loaders.earned.load(self.record.id)
+
+
+@strawberry.type
+class Distribution:
+    owner: Dof
+    platform: Dof
+    creator: Dof
+
+    @classmethod
+    def of(cls, record: revenue.Distribution) -> Distribution:
+        return cls(owner=record.owner, platform=record.platform, creator=record.creator)
+
+
+@strawberry.type(description="An entry, or a pending purchase, from its user's side: `amount` is signed.")
+class Transaction(Node):
+    record: strawberry.Private[transactions.Transaction]
+    type: TransactionType
+    status: TransactionStatus
+    amount: Dof
+    distribution: Distribution | None
+    payment_method: PaymentMethod | None
+    external_reference: str | None
+    created_at: datetime
+    completed_at: datetime | None
+    available_after: Dof | None
+
+    @classmethod
+    def of(cls, record: transactions.Transaction) -> Transaction:
+        after = record.available_after
+        return cls(
+            id=strawberry.ID(record.id),
+            record=record,
+            type=record.type,
+            status=record.status,
+            amount=Dof(record.amount),
+            distribution=Distribution.of(record.distribution) if record.distribution else None,
+            payment_method=record.payment_method,
+            external_reference=record.external_reference,
+            created_at=record.created_at,
+            completed_at=record.completed_at,
+            available_after=None if after is None else Dof(after),
+        )
+
+    @strawberry.field
+    async def counterparty(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")] | None:
+        from graph.types.users import User
+
+        if self.record.counterparty_id is None:
+            return None
+        return User.of(await info.context.loaders.known(USERS, self.record.counterparty_id))
+
+    @strawberry.field
+    async def agent(self, info: Info) -> Agent | None:
+        return await agent_of(info, self.record.agent_id) if self.record.agent_id else None
+
+    @strawberry.field
+    async def session(self, info: Info) -> Session | None:
+        if self.record.session_id is None:
+            return None
+        record = await info.context.loaders.known(SESSIONS, self.record.session_id)
+        # A creator earns of sessions that are the hirer's and the owner's to read.
+        if info.context.user_id not in (record.hirer_id, record.owner_id):
+            return None
+        return Session.of(record, info.context)
+
+
+@strawberry.type
+class Money:
+    amount: decimal.Decimal
+    currency: str
+
+    @classmethod
+    def of(cls, record: money.Money) -> Money:
+        return cls(amount=decimal.Decimal(record.decimal), currency=record.currency)
+
+
+@strawberry.type(description="A row of the DOF price table.")
+class DofPackage:
+    sku: str
+    title: str
+    tier: Rank
+    dof: Dof
+    bonus_dof: Dof
+    price: Money
+
+    @classmethod
+    def of(cls, record: purchases.Package) -> DofPackage:
+        return cls(
+            sku=record.sku,
+            title=record.title,
+            tier=Rank(record.tier.value),
+            dof=record.dof,
+            bonus_dof=record.bonus_dof,
+            price=Money.of(record.price),
+        )
+
+
+@strawberry.type
+class Purchase:
+    id: strawberry.ID
+    checkout_url: str | None
+    transaction: Transaction

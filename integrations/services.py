@@ -1,0 +1,107 @@
+"""The gateways that the store talks through. `main.py` chooses the adapters; nothing else knows which one it has."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from domain.money import Money
+from domain.purchases import OrderFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a verified ID token speaks for. Roles are not here: they come from the store (T-A10)."""
+
+    uid: str
+    email: str
+    email_verified: bool
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What a client gets when it signs up, signs in or refreshes."""
+
+    uid: str
+    email: str
+    id_token: str
+    refresh_token: str
+    expires_in_seconds: int
+
+
+class IdentityGateway(Protocol):
+    """Accounts, passwords and tokens. Every method answers within 2 s or raises Unavailable."""
+
+    async def sign_up(self, email: str, password: str) -> SignIn:
+        """Make an account. Raises EmailTaken, WeakPassword."""
+
+    async def sign_in(self, email: str, password: str) -> SignIn:
+        """Raises BadCredentials, the same for an unknown e-mail and a wrong password, in the same time class."""
+
+    async def refresh(self, refresh_token: str) -> SignIn:
+        """Trade a refresh token for new tokens. Raises BadCredentials when it is unknown, revoked or used twice."""
+
+    async def verify(self, id_token: str, *, check_revoked: bool) -> Identity:
+        """Raises Unauthenticated. With `check_revoked`, a revoked token or a disabled account is refused at once;
+        without it, at most 60 s later."""
+
+    async def revoke(self, uid: str) -> None:
+        """End all sign-ins of the account: its refresh tokens die now, its ID tokens at the next checked use."""
+
+    async def delete(self, uid: str) -> None:
+        """Remove the account for good. Deleting twice is fine."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """Where a buyer pays."""
+
+    url: str
+
+
+class CheckoutGateway(Protocol):
+    """A payment rail's way in: a page to pay on. What comes back comes by webhook."""
+
+    async def checkout(
+        self, *, purchase_id: str, user_id: str, email: str, sku: str, quantity: int, price: Money
+    ) -> Checkout:
+        """A page on which `quantity` of `sku` is paid for. It carries the purchase's id, so that the order names it."""
+
+    async def close(self) -> None: ...
+
+
+class Signatures(Protocol):
+    """Verifies what a payment provider posts, over the raw body."""
+
+    def verify(self, body: bytes, signature: str | None) -> bool:
+        """Constant time in the secret; False for anything but a signature of exactly these bytes."""
+
+
+class TaskQueue(Protocol):
+    """Delivers tasks at least once to `POST /tasks/<name>`."""
+
+    async def enqueue(
+        self, name: str, row_id: str, args: Mapping[str, str], *, not_before: datetime | None = None
+    ) -> None:
+        """Ask for a delivery of the outbox row, with the ids that its handler needs. `row_id` names the task: a second
+        enqueue may be dropped. Raises Unavailable; the row then waits for the sweep."""
+
+    async def close(self) -> None: ...
+
+
+class TaskCaller(Protocol):
+    """Decides whether a request to `/tasks/*` comes from our queue."""
+
+    async def verify(self, headers: Mapping[str, str]) -> bool: ...
+
+
+Deliver = Callable[[str, str, Mapping[str, str]], Awaitable[bool]]
+"""Runs one task, given its name, its outbox row's id and its arguments; False or an exception asks for another try."""
+
+OrderParser = Callable[[bytes], OrderFacts]

@@ -1,0 +1,337 @@
+"""The composition root: settings -> gateways and store -> app. The only place that builds, imported by nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from demo.seed import ACCOUNTS, PASSWORD, seed
+from domain.policy import Policy
+from domain.purchases import Rail
+from firestore.cloud import CloudBackend
+from firestore.counting import CountingBackend
+from firestore.store import Store
+from functions.caller import Caller
+from functions.metrics import Figures, metrics_route
+from functions.outbox import Dispatcher
+from functions.pages import LocalShop, front
+from functions.router import Doors
+from functions.schedule.sweep import Clock
+from functions.webhooks.shopify import ShopifyDoor
+from graph.connection import Cursors
+from graph.context import Desk
+from graph.errors import present
+from graph.execution import Execution
+from graph.http import graphql_route
+from graph.schema import make_schema
+from graph.sign_in import Reception
+from graph.websocket import SocketDoor
+from integrations.identity import FirebaseIdentity
+from integrations.local.checkout import LocalCheckout
+from integrations.local.identity import LocalIdentity
+from integrations.local.queue import LocalCaller, LocalQueue
+from integrations.services import CheckoutGateway, IdentityGateway, TaskCaller, TaskQueue
+from integrations.shopify import ShopifyCheckout, ShopifySignatures
+from integrations.tasks import CloudTasks, OidcCaller
+from resolvers.loaders import make_loaders
+from settings import Settings, SettingsError, read_policy, require_startable
+
+log = structlog.get_logger(__name__)
+
+HERE = Path(__file__).parent
+LOCAL_SHOP = "jiga-local.myshopify.com"
+READY_SECONDS_MAX = 20  # a cold start of the local Firestore takes about one
+DRAIN_SECONDS = 8.0  # what a stopping process gives to the mutations under way
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What signs cursors and webhooks. `webhook` is empty where the Shopify door stays shut."""
+
+    cursor: bytes
+    webhook: tuple[str, ...]
+
+
+class LocalFirestore:
+    """The project's own Firestore, as a child process that ends with this one."""
+
+    def __init__(self, data: Path) -> None:
+        command = [sys.executable, "-m", "emulator", "--port", "0", "--data", str(data)]
+        command += ["--indexes", str(HERE / "firestore" / "firestore.indexes.json"), "--parent-pid", str(os.getpid())]
+        self._process = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        assert self._process.stdout is not None, "its output is read"
+        line = self._process.stdout.readline().strip()
+        if not line.startswith("ready on "):
+            self._process.terminate()
+            raise SettingsError(f"The local Firestore did not start: is {data} in use by another process?")
+        self.host = line.removeprefix("ready on ")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(READY_SECONDS_MAX)
+
+
+class House:
+    """Everything that a running store is made of."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], datetime] = now) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.policy: Policy = read_policy(settings)
+        if not settings.is_production:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.secrets = _secrets(settings)
+        self.firestore = self._start_firestore()
+        host = self.firestore.host if self.firestore else settings.firestore_emulator_host
+        cloud = CloudBackend(settings.project, settings.database, emulator_host=host)
+        self.backend = CountingBackend(cloud)
+        self.queue = self._queue()
+        self.dispatcher = Dispatcher(self.queue)
+        self.store = Store(self.backend, self.policy, clock=clock, jitter=random.random, told=self.dispatcher.told)
+        self.caller = Caller(self.store, self.dispatcher, clock)
+        self.identity = self._identity()
+        self.shop = settings.shopify_shop or LOCAL_SHOP
+        self.shopify = ShopifyDoor(
+            self.store,
+            ShopifySignatures(self.secrets.webhook) if self.secrets.webhook else None,
+            shop=self.shop,
+            any_shop=settings.shopify_shop is None,
+            money_is_live=settings.money_mode == "live",
+            clock=clock,
+        )
+        self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout()}
+        self.schedule = Clock(self.store, self.dispatcher, clock, seconds=settings.schedule_seconds)
+        self._build_graph()
+
+    def _build_graph(self) -> None:
+        settings = self.settings
+        desk = Desk(
+            store=self.store,
+            identity=self.identity,
+            checkouts=self.checkouts,
+            policy=self.policy,
+            cursors=Cursors(self.secrets.cursor),
+            clock=self.clock,
+            new_id=lambda: secrets.token_bytes(17),
+            make_loaders=make_loaders,
+        )
+        self.reception = Reception(desk)
+        self.execution = Execution(make_schema(), present=present, introspection=not settings.is_production)
+        self.sockets = SocketDoor(self.execution, self.reception.for_socket, allowed_origins=settings.allowed_origins)
+
+    def _start_firestore(self) -> LocalFirestore | None:
+        if self.settings.is_production or self.settings.firestore_emulator_host:
+            return None
+        return LocalFirestore(self.settings.data_dir / "firestore.sqlite3")
+
+    def _identity(self) -> IdentityGateway:
+        settings = self.settings
+        if settings.is_production or settings.auth_emulator_host:
+            key = settings.firebase_api_key.get_secret_value() if settings.firebase_api_key else "local"
+            return FirebaseIdentity(
+                project_id=settings.project,
+                api_key=key,
+                clock=self.clock,
+                emulator_host=settings.auth_emulator_host,
+            )
+        return LocalIdentity(settings.data_dir / "accounts.sqlite3", clock=self.clock)
+
+    def _queue(self) -> TaskQueue:
+        settings = self.settings
+        if not settings.is_production:
+            return LocalQueue(now=self.clock)
+        assert settings.public_url, "require_startable has seen to it"
+        return CloudTasks(
+            queue=f"projects/{settings.project}/locations/{settings.tasks_location}/queues/{settings.tasks_queue}",
+            base_url=settings.public_url,
+            service_account=settings.tasks_service_account or "",
+            audience=settings.tasks_audience or "",
+        )
+
+    def _task_caller(self) -> TaskCaller:
+        settings = self.settings
+        if not settings.is_production:
+            return LocalCaller()
+        return OidcCaller(audience=settings.tasks_audience or "", service_account=settings.tasks_service_account or "")
+
+    def _checkout(self) -> CheckoutGateway:
+        settings = self.settings
+        if settings.is_production or settings.shopify_variants:
+            return ShopifyCheckout(self.shop, settings.shopify_variants)
+        return LocalCheckout(lambda: self.base_url)
+
+    @property
+    def base_url(self) -> str:
+        return self.settings.public_url or f"http://{self.settings.host}:{self.settings.port}"
+
+    def routes(self) -> list[BaseRoute]:
+        """Every door of the store."""
+        settings = self.settings
+        graphql = graphql_route(
+            self.execution,
+            self.reception.for_request,
+            graphiql=not settings.is_production,
+            allowed_origins=settings.allowed_origins,
+        )
+        doors = Doors(self.store, self.shopify, self.caller, self.dispatcher, self._task_caller(), self.clock)
+        figures = Figures(
+            counters={
+                "firestore_rpcs": lambda: self.backend.totals.rpcs,
+                "firestore_reads": lambda: self.backend.totals.reads,
+                "firestore_writes": lambda: self.backend.totals.writes,
+            },
+            gauges={
+                "sockets": lambda: self.sockets.sockets,
+                "socket_operations": lambda: self.sockets.operations,
+            },
+        )
+        routes: list[BaseRoute] = [
+            Route("/graphql", graphql),
+            WebSocketRoute("/graphql", self.sockets.serve),
+            Route("/", front, methods=["GET"]),
+            metrics_route(figures),
+            *doors.routes(),
+        ]
+        if isinstance(self.checkouts[Rail.SHOPIFY], LocalCheckout) and self.secrets.webhook:
+            test = settings.money_mode == "test"
+            shop = LocalShop(self.store, self.shopify, self.secrets.webhook[0], self.shop, test=test, clock=self.clock)
+            routes += shop.routes()
+        return routes
+
+    async def start(self) -> None:
+        """Begin to deliver and to keep the schedule; fill an empty local store with the demo."""
+        if isinstance(self.queue, LocalQueue):
+            self.queue.start(self.caller.deliver)
+        if not self.settings.is_production:
+            if self.settings.demo and self.firestore is not None:
+                await seed(self.store, self.identity, self.policy, self.clock, self._drain, progress=_say)
+            self.schedule.start()
+
+    async def stop(self) -> None:
+        """End in the order in which nothing is lost: sockets, mutations, deliveries, then the store."""
+        await self.sockets.close_all()
+        await self.execution.drain(DRAIN_SECONDS)
+        await self.schedule.close()
+        await self.dispatcher.close()
+        await self.queue.close()
+        await asyncio.gather(*(gateway.close() for gateway in self.checkouts.values()))
+        await self.identity.close()
+        await self.store.close()
+        if self.firestore is not None:
+            await asyncio.to_thread(self.firestore.stop)
+
+    async def _drain(self) -> None:
+        await self.dispatcher.close()
+        if isinstance(self.queue, LocalQueue):
+            await self.queue.drain()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app of a store. Raises SettingsError when the settings do not describe one that may start."""
+    require_startable(settings)
+    house = House(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await house.start()
+        try:
+            yield
+        finally:
+            await house.stop()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None, routes=house.routes())
+    app.state.house = house
+    return app
+
+
+def _secrets(settings: Settings) -> Secrets:
+    """The settings' secrets; a local store makes its own once, and keeps them beside its data."""
+    if settings.is_production:
+        assert settings.cursor_secret is not None, "require_startable has seen to it"
+        return Secrets(settings.cursor_secret.get_secret_value().encode(), settings.shopify_secrets or ())
+    cursor = settings.cursor_secret.get_secret_value() if settings.cursor_secret else _kept(settings, "cursor")
+    told = settings.shopify_secrets
+    return Secrets(cursor.encode(), (_kept(settings, "shopify-webhook"),) if told is None else told)
+
+
+def _kept(settings: Settings, name: str) -> str:
+    path = settings.data_dir / f"{name}.secret"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(24))
+    return path.read_text()
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _greet(house: House) -> None:
+    url = house.base_url
+    _say(
+        f"\nJIGA Store is open at {url}\n  GraphQL    {url}/graphql   (HTTP, graphql-transport-ws, and a page for browsers)"
+    )
+    if house.secrets.webhook:
+        _say(f"  Webhooks   {url}/webhooks/shopify   signed with {house.secrets.webhook[0]}")
+    if house.settings.demo and house.firestore is not None:
+        _say("  Accounts   " + ", ".join(f"{email} ({what})" for email, what in ACCOUNTS) + f"; password {PASSWORD}")
+    query = "{ listings(first: 3, sort: RATING) { nodes { title pricing { hourly } agent { name rank } } } }"
+    _say(f"  Try        {query}\n")
+
+
+class _Server(uvicorn.Server):
+    """Greets once the doors are open, and not before."""
+
+    house: House
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            _greet(self.house)
+
+
+def main() -> None:
+    """Start the store that the environment describes."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    try:
+        settings = Settings()
+        app = create_app(settings)
+    except SettingsError as problem:
+        sys.exit(str(problem))
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=131_072,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+    server = _Server(config)
+    server.house = app.state.house
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The batch functions of a request, in key order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from strawberry.dataloader import DataLoader
+
+from domain.money import Dof
+from firestore.records import Collection
+from firestore.store import Store
+from graph.context import Loaders
+
+BATCH_MAX = 300  # documents in one read: a page of 100 with agent, owner and listing each
+
+
+def make_loaders(store: Store) -> Loaders:
+    """Fresh loaders: what they remember is one request's, and one viewer's."""
+
+    async def records(keys: list[tuple[Collection[Any], str]]) -> list[Any]:
+        return await store.read(keys)
+
+    async def earned(user_ids: list[str]) -> list[Dof]:
+        return list(await asyncio.gather(*map(store.wallets.earned, user_ids)))
+
+    return Loaders(
+        records=DataLoader(records, max_batch_size=BATCH_MAX, cache_key_fn=_path),
+        earned=DataLoader(earned, max_batch_size=BATCH_MAX),
+    )
+
+
+def _path(key: tuple[Collection[Any], str]) -> str:
+    return key[0].at(key[1])

@@ -1,0 +1,267 @@
+"""Hiring, using and ending."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from domain import revenue
+from domain.errors import BadInput
+from domain.money import DOF_MAX, ZERO, Dof
+from domain.pricing import HireUnit
+from domain.pricing import SessionConfiguration as Configuration
+from domain.sessions import SessionType
+from domain.users import Role
+from firestore.sessions import Hire, Start, Usage
+from graph.context import Context, Info
+from graph.errors import (
+    IdempotencyConflict,
+    InsufficientDof,
+    NotAvailable,
+    NotFound,
+    NotHirable,
+    PriceChanged,
+    SelfDealing,
+    SessionOver,
+    TrialUsed,
+    WalletFrozen,
+)
+from graph.types.sessions import Session
+from graph.types.wallets import Distribution, Wallet
+from resolvers import nodes
+
+
+@strawberry.input
+class SessionConfigurationInput:
+    high_speed_vision: bool | None = None
+    voice_enabled: bool | None = None
+    commentator: bool | None = None
+
+    def read(self) -> Configuration:
+        return Configuration(bool(self.high_speed_vision), bool(self.voice_enabled), bool(self.commentator))
+
+
+@strawberry.input
+class QuoteHireInput:
+    listing_id: strawberry.ID
+    unit: HireUnit
+    quantity: int
+    configuration: SessionConfigurationInput | None = None
+
+
+@strawberry.input
+class HireAgentInput:
+    listing_id: strawberry.ID
+    unit: HireUnit
+    quantity: int
+    pricing_version: int
+    idempotency_key: str
+    configuration: SessionConfigurationInput | None = None
+
+
+@strawberry.input
+class StartSessionInput:
+    agent_id: strawberry.ID
+    type: SessionType
+    idempotency_key: str
+    configuration: SessionConfigurationInput | None = None
+    minutes: int | None = strawberry.field(default=None, description="Of an OWNED session; 60 where it is not said.")
+    usage_allowance: Dof | None = strawberry.field(
+        default=None, description="What an OWNED session holds for metered usage, beside its surcharges."
+    )
+
+
+@strawberry.input(description="At the session's own prices, whatever the listing asks today.")
+class ExtendSessionInput:
+    session_id: strawberry.ID
+    unit: HireUnit
+    quantity: int
+    idempotency_key: str
+
+
+@strawberry.input(description="`sequence` is the client's own count: repeating and reordering do no harm.")
+class RecordUsageInput:
+    session_id: strawberry.ID
+    sequence: int
+    dof: Dof
+    interactions: int | None = None
+    latency_ms: int | None = None
+    crashed: bool | None = None
+
+
+@strawberry.input
+class EndSessionInput:
+    session_id: strawberry.ID
+    idempotency_key: str
+
+
+@strawberry.type(description="What a hire would cost: `total` is held, and is the most that it can cost.")
+class Quote:
+    unit: HireUnit
+    quantity: int
+    total: Dof
+    per_minute: Dof
+    distribution: Distribution
+    pricing_version: int
+    affordable: bool | None
+
+
+@strawberry.type
+class HireAgentPayload:
+    session: Session
+    wallet: Wallet
+
+
+@strawberry.type
+class StartSessionPayload:
+    session: Session
+
+
+@strawberry.type
+class ExtendSessionPayload:
+    session: Session
+    wallet: Wallet
+
+
+@strawberry.type
+class RecordUsagePayload:
+    session: Session
+
+
+@strawberry.type
+class EndSessionPayload:
+    session: Session
+    wallet: Wallet | None = strawberry.field(description="The hirer's; null for the owner and for a moderator.")
+
+
+HireAgentResult = Annotated[
+    HireAgentPayload
+    | NotFound
+    | NotHirable
+    | NotAvailable
+    | PriceChanged
+    | SelfDealing
+    | InsufficientDof
+    | WalletFrozen
+    | IdempotencyConflict,
+    strawberry.union("HireAgentResult"),
+]
+StartSessionResult = Annotated[
+    StartSessionPayload
+    | NotFound
+    | NotHirable
+    | NotAvailable
+    | SelfDealing
+    | TrialUsed
+    | InsufficientDof
+    | WalletFrozen
+    | IdempotencyConflict,
+    strawberry.union("StartSessionResult"),
+]
+ExtendSessionResult = Annotated[
+    ExtendSessionPayload | NotFound | SessionOver | InsufficientDof | WalletFrozen | IdempotencyConflict,
+    strawberry.union("ExtendSessionResult"),
+]
+RecordUsageResult = Annotated[
+    RecordUsagePayload | NotFound | SessionOver | IdempotencyConflict, strawberry.union("RecordUsageResult")
+]
+EndSessionResult = Annotated[EndSessionPayload | NotFound | SessionOver, strawberry.union("EndSessionResult")]
+
+
+async def session(info: Info, id: strawberry.ID) -> Session | None:
+    return await nodes.session(info.context, id)
+
+
+async def quote_hire(info: Info, input: QuoteHireInput) -> Quote:
+    context = info.context
+    quoted = await context.store.sessions.quote(
+        context.user_id, input.listing_id, input.unit, input.quantity, _configuration(input.configuration)
+    )
+    shares = revenue.distribute(quoted.quote.total, context.desk.policy.shares)
+    return Quote(
+        unit=input.unit,
+        quantity=input.quantity,
+        total=quoted.quote.total,
+        per_minute=quoted.quote.per_minute,
+        distribution=Distribution.of(shares),
+        pricing_version=quoted.pricing_version,
+        affordable=quoted.affordable,
+    )
+
+
+async def hire_agent(info: Info, input: HireAgentInput) -> HireAgentResult:
+    context = info.context
+    wish = Hire(
+        listing_id=input.listing_id,
+        unit=input.unit,
+        quantity=input.quantity,
+        pricing_version=input.pricing_version,
+        configuration=_configuration(input.configuration),
+        key=input.idempotency_key,
+    )
+    record, wallet = await context.store.sessions.hire(context.signed_in, wish, context.now)
+    return HireAgentPayload(session=Session.of(record, context), wallet=Wallet.of(wallet))
+
+
+async def start_session(info: Info, input: StartSessionInput) -> StartSessionResult:
+    if input.type is SessionType.HIRED:
+        raise BadInput("startSession starts OWNED and TRIAL sessions: hire with hireAgent.", field="input.type")
+    context = info.context
+    allowance = input.usage_allowance or ZERO
+    if not 0 <= allowance.units <= DOF_MAX:
+        raise BadInput("A usage allowance is 0 DOF or more.", field="input.usageAllowance")
+    wish = Start(
+        agent_id=input.agent_id,
+        type=input.type,
+        configuration=_configuration(input.configuration),
+        minutes=input.minutes,
+        usage_allowance=allowance,
+        key=input.idempotency_key,
+    )
+    record = await context.store.sessions.start(context.signed_in, wish, context.now)
+    return StartSessionPayload(session=Session.of(record, context))
+
+
+async def extend_session(info: Info, input: ExtendSessionInput) -> ExtendSessionResult:
+    context = info.context
+    record, wallet = await context.store.sessions.extend(
+        context.signed_in, input.session_id, input.unit, input.quantity, input.idempotency_key, context.now
+    )
+    return ExtendSessionPayload(session=Session.of(record, context), wallet=Wallet.of(wallet))
+
+
+async def record_usage(info: Info, input: RecordUsageInput) -> RecordUsageResult:
+    context = info.context
+    usage = Usage(
+        session_id=input.session_id,
+        sequence=input.sequence,
+        dof=input.dof,
+        interactions=input.interactions or 0,
+        latency_ms=input.latency_ms,
+        crashed=bool(input.crashed),
+    )
+    record = await context.store.sessions.record_usage(context.signed_in, usage, context.now)
+    return RecordUsagePayload(session=Session.of(record, context))
+
+
+async def end_session(info: Info, input: EndSessionInput) -> EndSessionResult:
+    context = info.context
+    moderator = await _judges(context, input.session_id)
+    record, wallet = await context.store.sessions.end(
+        context.signed_in, input.session_id, input.idempotency_key, context.now, moderator=moderator
+    )
+    own = Wallet.of(wallet) if record.hirer_id == context.user_id else None
+    return EndSessionPayload(session=Session.of(record, context), wallet=own)
+
+
+async def _judges(context: Context, session_id: str) -> bool:
+    """Whether the viewer ends another's session by office. The role is read only where it is not a party's own."""
+    record = await nodes.session_record(context, session_id)
+    if record is None or context.user_id in (record.hirer_id, record.owner_id):
+        return False
+    return await context.role() is not Role.USER
+
+
+def _configuration(asked: SessionConfigurationInput | None) -> Configuration:
+    return asked.read() if asked else Configuration()

@@ -1,0 +1,195 @@
+"""Signing up and in, and one's own profile."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import strawberry
+
+from domain import texts, users
+from domain.errors import Unauthenticated
+from domain.texts import KEEP
+from domain.users import Channel, NotificationKind, PreferencesChange, ProfileChange
+from graph.context import Context, Info
+from graph.errors import BadCredentials, EmailTaken, NotFound, WeakPassword
+from graph.types.users import Preferences, User, Viewer
+from integrations.services import SignIn
+from resolvers import nodes
+
+TIMEZONE_DEFAULT = "UTC"
+NAME_DEFAULT = "New player"  # of an account whose sign-up was cut off; never a part of the e-mail
+
+
+@strawberry.input
+class SignUpInput:
+    email: str
+    password: str
+    display_name: str
+    timezone: str | None = None
+    referral_code: str | None = strawberry.field(
+        default=None, description="Kept for the referral programme; not used yet."
+    )
+
+
+@strawberry.input
+class SignInInput:
+    email: str
+    password: str
+
+
+@strawberry.input
+class RefreshTokenInput:
+    refresh_token: str
+
+
+@strawberry.input
+class UpdateProfileInput:
+    display_name: str | None = None
+    timezone: str | None = None
+    avatar_url: str | None = strawberry.UNSET
+    nationality: str | None = strawberry.UNSET
+
+
+@strawberry.input
+class NotificationPreferenceInput:
+    kind: NotificationKind
+    channels: list[Channel]
+
+
+@strawberry.input
+class UpdatePreferencesInput:
+    notifications: list[NotificationPreferenceInput] | None = None
+    show_profile: bool | None = None
+    show_badges: bool | None = None
+
+
+@strawberry.type
+class SignUpPayload:
+    id_token: str
+    refresh_token: str
+    expires_in_seconds: int
+    viewer: Viewer
+
+
+@strawberry.type
+class SignInPayload:
+    id_token: str
+    refresh_token: str
+    expires_in_seconds: int
+    viewer: Viewer
+
+
+@strawberry.type
+class RefreshTokenPayload:
+    id_token: str
+    refresh_token: str
+    expires_in_seconds: int
+    viewer: Viewer
+
+
+@strawberry.type
+class SignOutPayload:
+    signed_out: bool
+
+
+@strawberry.type
+class UpdateProfilePayload:
+    user: User
+
+
+@strawberry.type
+class UpdatePreferencesPayload:
+    preferences: Preferences
+
+
+SignUpResult = Annotated[SignUpPayload | EmailTaken | WeakPassword, strawberry.union("SignUpResult")]
+SignInResult = Annotated[SignInPayload | BadCredentials, strawberry.union("SignInResult")]
+RefreshTokenResult = Annotated[RefreshTokenPayload | BadCredentials, strawberry.union("RefreshTokenResult")]
+SignOutResult = Annotated[SignOutPayload | NotFound, strawberry.union("SignOutResult")]
+UpdateProfileResult = Annotated[UpdateProfilePayload | NotFound, strawberry.union("UpdateProfileResult")]
+UpdatePreferencesResult = Annotated[UpdatePreferencesPayload | NotFound, strawberry.union("UpdatePreferencesResult")]
+
+
+async def viewer(info: Info) -> Viewer | None:
+    return Viewer(id=strawberry.ID(info.context.user_id)) if info.context.user_id else None
+
+
+async def user(info: Info, id: strawberry.ID) -> User | None:
+    return await nodes.user(info.context, id)
+
+
+async def sign_up(info: Info, input: SignUpInput) -> SignUpResult:
+    name = texts.line(input.display_name, "input.displayName", users.DISPLAY_NAME_CHARACTERS_MAX)
+    timezone = users.require_timezone(input.timezone or TIMEZONE_DEFAULT)
+    signed = await info.context.desk.identity.sign_up(input.email, input.password)
+    return SignUpPayload(
+        id_token=signed.id_token,
+        refresh_token=signed.refresh_token,
+        expires_in_seconds=signed.expires_in_seconds,
+        viewer=await _enter(info.context, signed, name, timezone),
+    )
+
+
+async def sign_in(info: Info, input: SignInInput) -> SignInResult:
+    signed = await info.context.desk.identity.sign_in(input.email, input.password)
+    return SignInPayload(
+        id_token=signed.id_token,
+        refresh_token=signed.refresh_token,
+        expires_in_seconds=signed.expires_in_seconds,
+        viewer=await _enter(info.context, signed),
+    )
+
+
+async def refresh_token(info: Info, input: RefreshTokenInput) -> RefreshTokenResult:
+    signed = await info.context.desk.identity.refresh(input.refresh_token)
+    return RefreshTokenPayload(
+        id_token=signed.id_token,
+        refresh_token=signed.refresh_token,
+        expires_in_seconds=signed.expires_in_seconds,
+        viewer=await _enter(info.context, signed),
+    )
+
+
+async def sign_out(info: Info) -> SignOutResult:
+    identity = info.context.identity
+    if identity is None:
+        raise Unauthenticated("Nobody is signed in: there is nothing to sign out of.")
+    await info.context.desk.identity.revoke(identity.uid)
+    return SignOutPayload(signed_out=True)
+
+
+async def update_profile(info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
+    context = info.context
+    wish = ProfileChange(
+        display_name=input.display_name,
+        timezone=input.timezone,
+        avatar_url=KEEP if input.avatar_url is strawberry.UNSET else input.avatar_url,
+        nationality=KEEP if input.nationality is strawberry.UNSET else input.nationality,
+    )
+    record = await context.store.users.update_profile(context.signed_in, wish, context.now)
+    return UpdateProfilePayload(user=User.of(record))
+
+
+async def update_preferences(info: Info, input: UpdatePreferencesInput) -> UpdatePreferencesResult:
+    context = info.context
+    chosen = {each.kind: tuple(each.channels) for each in input.notifications or ()}
+    wish = PreferencesChange(chosen, input.show_profile, input.show_badges)
+    record = await context.store.users.update_preferences(context.signed_in, wish, context.now)
+    return UpdatePreferencesPayload(preferences=Preferences.of(record.preferences))
+
+
+async def _enter(
+    context: Context, signed: SignIn, display_name: str = NAME_DEFAULT, timezone: str = TIMEZONE_DEFAULT
+) -> Viewer:
+    """Go on as the user who signed in. A user whose making was cut off at the sign-up is made now."""
+    identity = await context.desk.identity.verify(signed.id_token, check_revoked=False)
+    record = await context.store.users.register(
+        identity.uid,
+        identity.email,
+        email_verified=identity.email_verified,
+        display_name=display_name,
+        timezone=timezone,
+        now=context.now,
+    )
+    context.identity, context.user_id, context.token = identity, record.id, signed.id_token
+    return Viewer(id=strawberry.ID(record.id))
