@@ -100,7 +100,7 @@ _FORBIDDEN_IN_PRODUCTION = {
 
 
 def require_startable(settings: Settings) -> None:
-    """Refuse a production store that lacks a setting or carries an emulator's (product.md, Running). Raises SettingsError."""
+    """Refuse a production store that lacks a setting or carries an emulator's (product.md). Raises SettingsError."""
     if not settings.is_production:
         return
     problems = []

@@ -216,7 +216,7 @@ class Storage:
         self._path = path
         self.catalog = catalog
         # Held until this process ends, however it ends: two writers would give out the same commit times.
-        self._lock = sqlite3.connect(f"{path}.lock", timeout=0, isolation_level=None)
+        self._lock = sqlite3.connect(f"{path}.lock", timeout=LOCK_SECONDS, isolation_level=None)
         try:
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:

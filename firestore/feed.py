@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 OVERLAP = timedelta(seconds=15)  # a commit carries the time of its start: it may become visible some seconds later
 TICK_GRACE = timedelta(seconds=3)  # a change that began before a full minute is visible by then: commits end within 2 s
+RECENT = timedelta(minutes=2)  # so long ago, nobody has missed enough for a bound
 REPLAY_ROWS_MAX = 1_000  # of one topic at a resume; beyond it a GAP says so, and the reader reads the object again
 TARGET_ROWS_MAX = 1_000  # that one listened target gathers beside those
 MERGED_MAX = 256  # events that wait for a slow subscriber; its socket's own bound then slows or closes it
@@ -102,13 +103,14 @@ class Feed:
 
     async def _from(self, topic: str, at: datetime) -> datetime:
         """From when to listen: `at`, or the oldest of the newest 1,000 rows since then. No RPC for a recent moment."""
-        if self._clock() - at <= 2 * OVERLAP:
+        at = _minute(at)
+        if self._clock() - at <= RECENT:
             return at
         newest = _since(topic, at, descending=True)
         found = await self._backend.query(replace(newest, limit=REPLAY_ROWS_MAX, fields=("at",)))
         oldest = found[-1].data["at"] if len(found) == REPLAY_ROWS_MAX else at
         assert isinstance(oldest, datetime), "every row has its moment"
-        return oldest
+        return _minute(oldest)
 
     async def _changes(self, topic: str, since: datetime) -> AsyncGenerator[list[Event], None]:
         """The topic's stored events, batch by batch; the first batch holds those that are there already.
@@ -129,7 +131,7 @@ class Feed:
                         break
                 else:
                     return
-            since = max(since, newest - OVERLAP)
+            since = max(since, _minute(newest - OVERLAP))
 
     def _seconds_until(self, due: datetime | None) -> float | None:
         """How long to wait for a reading of the meter; None when none is to come."""
@@ -218,12 +220,13 @@ async def merge(sources: Sequence[AsyncIterator[T]]) -> AsyncGenerator[T, None]:
 
 
 def _since(topic: str, at: datetime, *, descending: bool = False) -> Query:
-    """The topic's rows since the minute of `at`: those who come within a minute share one target."""
-    filters = (
-        Filter("topics", "array-contains", topic),
-        Filter("at", ">=", at.replace(second=0, microsecond=0)),
-    )
+    filters = (Filter("topics", "array-contains", topic), Filter("at", ">=", at))
     return Query(OUTBOX.name, filters, (Order("at", descending),))
+
+
+def _minute(at: datetime) -> datetime:
+    """The full minute before: subscribers of a topic who come within one minute share one target."""
+    return at.replace(second=0, microsecond=0)
 
 
 def _events(topic: str, rows: Sequence[OutboxRow]) -> list[Event]:

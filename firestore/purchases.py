@@ -160,7 +160,7 @@ class Purchases:
             await tx.finish(told.row_id)
             return order
 
-        return await self._commits.run(body)
+        return await self._commits.run(body, lane=told.order_id)
 
     async def _bind(self, tx: Tx, order: Order) -> Order:
         """Find whose order it is: the purchase's user, else the one with its verified e-mail (product.md, flow 1)."""

@@ -46,7 +46,7 @@ class Doors:
         ]
 
     async def task(self, request: Request) -> Response:
-        """Run a task for a caller that proves to be our queue. 401 for anybody else, whatever headers it sends (T-T01)."""
+        """Run a task for a caller that proves to be our queue; 401 for anybody else, whatever it sends (T-T01)."""
         try:
             if not await self.task_caller.verify(request.headers):
                 return _answer(401, "Tasks are for our own queue: send its OIDC token.")

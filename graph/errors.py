@@ -186,7 +186,7 @@ HANDLERS = tuple(_Handler(raised, shown) for raised, shown in REFUSALS.items())
 def present(error: GraphQLError) -> dict[str, Any]:
     """One error as the client sees it: a code and what to do; what we did not foresee is logged, and masked.
 
-    The log names the exception's type and where it was raised, never its text, which may hold what a client sent (T-G09).
+    The log names the exception's type and its place, never its text, which may hold what a client sent (T-G09).
     """
     cause = error.original_error
     shown: dict[str, Any] = {"message": error.message}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -105,3 +105,49 @@ Deliver = Callable[[str, str, Mapping[str, str]], Awaitable[bool]]
 """Runs one task, given its name, its outbox row's id and its arguments; False or an exception asks for another try."""
 
 OrderParser = Callable[[bytes], OrderFacts]
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutAccount:
+    """A user's account with the payout provider. `missing` names what the provider still asks for."""
+
+    id: str
+    ready: bool
+    missing: tuple[str, ...] = ()
+
+
+class PayoutGateway(Protocol):
+    """Pays creators. Every call that moves money takes a key that was fixed and stored before the first try, so that a
+    retry after a lost reply moves nothing twice (T-F07)."""
+
+    async def open_account(self, *, user_id: str, email: str, country: str | None) -> str:
+        """The user's account id with the provider: opened once, found again afterwards. Raises Unavailable."""
+
+    async def onboarding_url(self, account_id: str) -> str:
+        """A page on which the user gives what the provider asks for; it expires within minutes."""
+
+    async def account(self, account_id: str) -> PayoutAccount: ...
+
+    async def transfer(self, *, account_id: str, amount: Money, payout_id: str, key: str) -> str:
+        """Move money to the account; the provider's id of the transfer. Raises Unavailable (try again with the same
+        key), PayoutRejected (it will never work)."""
+
+    async def find_transfer(self, payout_id: str) -> str | None:
+        """The transfer that an earlier try made for the payout, for a key that is too old to be replayed."""
+
+    async def reverse(self, transfer_id: str, *, key: str) -> None:
+        """Bring a transfer back, for a payout that failed."""
+
+    async def close(self) -> None: ...
+
+
+class PayoutRejected(Exception):
+    """The provider refuses the transfer for good; the text is the provider's code, never a person's data."""
+
+
+class OrderSource(Protocol):
+    """What a provider says of its orders, for reconciliation: webhooks get lost, its books do not."""
+
+    def orders(self, since: datetime, until: datetime) -> AsyncIterator[OrderFacts]:
+        """Every order that changed in the window, with all that the provider knows of it, oldest first. Pages are read
+        as the caller goes on; a rate limit is waited for within bounds. Raises Unavailable."""

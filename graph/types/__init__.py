@@ -1,1 +1,1 @@
-"""One file of GraphQL types per noun: each made of a record of the domain by its `of`, with edges through the loaders."""
+"""One file of GraphQL types per noun: each made of a domain record by its `of`, with edges through the loaders."""

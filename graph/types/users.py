@@ -11,8 +11,8 @@ from domain.listings import Seller
 from domain.sessions import SessionStatus
 from domain.transactions import TransactionType
 from domain.users import Channel, NotificationKind, Role
-from firestore.collections import SELLERS, WALLETS
 from domain.wallets import Wallet as WalletRecord
+from firestore.collections import SELLERS, WALLETS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Context, Info
 from graph.types.agents import Agent
