@@ -287,9 +287,8 @@ def _say(line: str) -> None:
 
 def _greet(house: House) -> None:
     url = house.base_url
-    _say(
-        f"\nJIGA Store is open at {url}\n  GraphQL    {url}/graphql   (HTTP, graphql-transport-ws, and a page for browsers)"
-    )
+    _say(f"\nJIGA Store is open at {url}")
+    _say(f"  GraphQL    {url}/graphql   (HTTP, graphql-transport-ws, and a page for browsers)")
     if house.secrets.webhook:
         _say(f"  Webhooks   {url}/webhooks/shopify   signed with {house.secrets.webhook[0]}")
     if house.settings.demo and house.firestore is not None:

@@ -15,6 +15,7 @@ from domain.agents import (
     ModelConfig,
     Problem,
     Provider,
+    Rank,
     Specialization,
     check_agent,
     require_valid,
@@ -167,6 +168,13 @@ def restore(
     if revision.version is None:
         return revision
     return replace(revision, version=replace(revision.version, restored_version=old.version))
+
+
+def with_rank(agent: Agent, rank: Rank, now: datetime) -> Revision:
+    """The agent in another rank. Its configuration stays, so nothing of it is checked again."""
+    if agent.rank is rank:
+        return Revision(agent)
+    return Revision(replace(agent, rank=rank, version=agent.version + 1, updated_at=now), ("rank",))
 
 
 def tidy(configuration: AgentConfiguration) -> AgentConfiguration:

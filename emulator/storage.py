@@ -19,6 +19,7 @@ from emulator.query import Query
 from emulator.values import successor
 
 READERS_MAX = 16  # views open at one time; more wait
+LOCK_SECONDS = 5.0  # a killed store's emulator notices within a second and lets go; its successor waits for that
 REBUILD_PAGE = 500  # documents whose index rows are rebuilt at a time
 FUTURE_WAIT_SECONDS = 2.0  # a read time a little ahead (a group of commits is being written) is waited for
 

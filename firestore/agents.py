@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain import listings, revisions
-from domain.agents import Agent, AgentConfiguration, AgentVersion, require_owned, version_id
+from domain.agents import Agent, AgentConfiguration, AgentVersion, Rank, require_owned, version_id
 from domain.errors import AgentInUse, Forbidden, NotFound, SelfDealing
 from domain.ids import Kind, is_id
 from domain.policy import Policy
@@ -91,6 +91,22 @@ class Agents:
                 raise NotFound("version")
             revision = revisions.restore(agent, old, expected.version, self._policy.catalogue, now)
             return self._write(tx, viewer_id, revision, now)
+
+        return await self._commits.run(body)
+
+    async def set_rank(self, agent_id: str, rank: Rank, now: datetime) -> Agent:
+        """For progression, and whoever runs the store; no mutation of the contract reaches it. Two RPCs.
+
+        Raises NotFound.
+        """
+        _require_id(agent_id)
+
+        async def body(tx: Tx) -> Agent:
+            await tx.read(AGENTS.at(agent_id), LISTINGS.at(listings.listing_id(agent_id)))
+            before = tx.get(AGENTS, agent_id)
+            if before is None or before.deleted_at is not None:
+                raise NotFound("agent")
+            return self._put(tx, revisions.with_rank(before, rank, now), now)
 
         return await self._commits.run(body)
 
@@ -188,6 +204,9 @@ class Agents:
 
     def _write(self, tx: Tx, viewer_id: str, revision: Revision, now: datetime) -> Agent:
         require_active(tx.get(USERS, viewer_id))
+        return self._put(tx, revision, now)
+
+    def _put(self, tx: Tx, revision: Revision, now: datetime) -> Agent:
         agent = revision.agent
         if not revision.changes:
             return agent

@@ -22,8 +22,8 @@ FORM_BYTES_MAX = 4_000  # seven short fields
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"}
 
 _FRONT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>JIGA Store</title>
-<style>body{font:16px/1.6 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#1b1b1f}code{background:#f1f1f4;
-padding:.1rem .3rem;border-radius:.2rem}</style></head><body><h1>JIGA Store</h1>
+<style>body{font:16px/1.6 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem;color:#1b1b1f}
+code{background:#f1f1f4;padding:.1rem .3rem;border-radius:.2rem}</style></head><body><h1>JIGA Store</h1>
 <p>The marketplace of gaming-assistant agents: one GraphQL API, over HTTP and graphql-transport-ws, at
 <a href="/graphql"><code>/graphql</code></a>.</p><p>Health: <a href="/healthz"><code>/healthz</code></a>,
 <a href="/readyz"><code>/readyz</code></a>, <a href="/metrics"><code>/metrics</code></a>.</p></body></html>"""

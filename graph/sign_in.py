@@ -28,7 +28,10 @@ class Reception:
         return await self._open(request, _bearer(request.headers.getlist("authorization")))
 
     async def for_socket(self, payload: Mapping[str, Any], websocket: WebSocket) -> Context:
-        """The token is in `connection_init`: {"authorization": "Bearer …"} or {"token": "…"}. Raises Unauthenticated."""
+        """The token is in `connection_init`: {"authorization": "Bearer …"} or {"token": "…"}.
+
+        Raises Unauthenticated.
+        """
         named = {str(key).lower(): value for key, value in payload.items()}
         token, header = named.get("token"), named.get("authorization")
         if token is not None and header is not None:
