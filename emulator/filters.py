@@ -65,7 +65,7 @@ class Condition:
     operands: frozenset[bytes] = frozenset()
     name: str = ""  # the document name behind an operand for __name__
 
-    def holds(self, candidate: Candidate) -> bool:  # noqa: PLR0911 - one case per operator
+    def holds(self, candidate: Candidate) -> bool:
         """Whether the document satisfies it (a missing field satisfies nothing)."""
         if self.op == "contains":
             return self.operand in candidate.elements(self.field)

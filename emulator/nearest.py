@@ -6,6 +6,7 @@ Rules: https://firebase.google.com/docs/firestore/vector-search and comments of 
 import heapq
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeAlias
 
 from emulator.filters import Candidate
 from emulator.indexes import Catalog
@@ -18,7 +19,8 @@ from emulator.values import get_field, set_field, vector_of
 
 LIMIT_MAX = 1000  # Firestore quota
 DIMENSION_MAX = 2048  # Firestore quota
-_Measure = StructuredQuery.FindNearest.DistanceMeasure
+Measure: TypeAlias = Callable[[list[float], list[float]], float]
+_Named = StructuredQuery.FindNearest.DistanceMeasure
 
 
 def nearest(view: View, catalog: Catalog, query: Query, proto: Message) -> Iterator[Candidate]:
@@ -30,7 +32,7 @@ def nearest(view: View, catalog: Catalog, query: Query, proto: Message) -> Itera
     if not 1 <= proto.limit.value <= LIMIT_MAX:
         raise invalid(f"find_nearest needs a limit of 1 to {LIMIT_MAX}.")
     _check_index(catalog, query, path, len(sought))
-    name = _Measure.Name(proto.distance_measure)
+    name = _Named.Name(proto.distance_measure)
     if name not in _MEASURES:
         raise invalid("find_nearest needs a distance measure: EUCLIDEAN, COSINE or DOT_PRODUCT.")
     measure, sign = _MEASURES[name], -1 if name == "DOT_PRODUCT" else 1
@@ -51,7 +53,7 @@ def _distances(
     candidates: Iterator[Candidate],
     path: FieldPath,
     sought: list[float],
-    measure: Callable[[list[float], list[float]], float],
+    measure: Measure,
 ) -> Iterator[tuple[float, Candidate]]:
     for candidate in candidates:
         value = get_field(candidate.document.fields, path)
@@ -69,7 +71,7 @@ def _cosine(left: list[float], right: list[float]) -> float:
     return 1 - _dot(left, right) / lengths if lengths else math.nan
 
 
-_MEASURES: dict[str, Callable[[list[float], list[float]], float]] = {
+_MEASURES: dict[str, Measure] = {
     "EUCLIDEAN": math.dist,
     "COSINE": _cosine,
     "DOT_PRODUCT": _dot,

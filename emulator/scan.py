@@ -1,4 +1,4 @@
-"""Runs a plan over a candidate: ranges of index rows, intersected and merged, lazily.
+"""Runs a plan over a view: ranges of index rows, intersected and merged, lazily.
 
 A page of n documents reads about n rows, whatever the size of the collection.
 """
@@ -6,6 +6,7 @@ A page of n documents reads about n rows, whatever the size of the collection.
 import heapq
 from collections.abc import Iterator
 from itertools import islice
+from typing import TypeAlias
 
 from emulator.filters import Candidate
 from emulator.indexes import Catalog
@@ -14,6 +15,9 @@ from emulator.protocol import Message
 from emulator.query import Query
 from emulator.storage import View
 from emulator.values import complement, successor
+
+# Documents with their sort keys, in the order of the keys.
+Keyed: TypeAlias = Iterator[tuple[bytes, Candidate]]
 
 
 def run(view: View, catalog: Catalog, query: Query) -> Iterator[Candidate]:
@@ -37,9 +41,11 @@ def ordered(view: View, chosen: Plan, query: Query) -> Iterator[Candidate]:
 
 def countable(chosen: Plan, query: Query, view: View) -> bool:
     """Whether rows can be counted without looking at documents."""
-    stream = chosen.streams[0]
-    simple = len(chosen.streams) == 1 and len(stream.sources) == 1 and stream.exact
-    return simple and not chosen.sort and not view.behind and query.group is not None
+    if len(chosen.streams) != 1 or chosen.sort or view.behind:
+        return False
+    if query.scope == "group" and query.parent:
+        return False  # the group's rows are not kept by parent
+    return len(chosen.streams[0].sources) == 1 and chosen.streams[0].exact
 
 
 def count_rows(view: View, chosen: Plan, at_most: int | None) -> int:
@@ -48,9 +54,7 @@ def count_rows(view: View, chosen: Plan, at_most: int | None) -> int:
     return view.count(*_range(stream.sources[0], stream.low, stream.high), at_most)
 
 
-def _documents(
-    view: View, stream: Stream, query: Query, overlay: dict[str, Message | None]
-) -> Iterator[tuple[bytes, Candidate]]:
+def _documents(view: View, stream: Stream, query: Query, overlay: dict[str, Message | None]) -> Keyed:
     """One alternative's documents with their sort keys."""
     for document in _rows(view, stream, query):
         if document.name in overlay:
@@ -127,9 +131,7 @@ def _from_overlay(overlay: dict[str, Message | None], query: Query) -> list[tupl
     return sorted(found, key=lambda item: item[0])
 
 
-def _merged(
-    streams: list[Iterator[tuple[bytes, Candidate]]], past: list[tuple[bytes, Candidate]]
-) -> Iterator[Candidate]:
+def _merged(streams: list[Keyed], past: list[tuple[bytes, Candidate]]) -> Iterator[Candidate]:
     last = None
     for key, candidate in heapq.merge(*streams, past, key=lambda item: item[0]):
         if key != last:  # the name is part of the key, so equal keys are one document found twice
@@ -137,9 +139,7 @@ def _merged(
         last = key
 
 
-def _sorted(
-    streams: list[Iterator[tuple[bytes, Candidate]]], past: list[tuple[bytes, Candidate]], query: Query
-) -> Iterator[Candidate]:
+def _sorted(streams: list[Keyed], past: list[tuple[bytes, Candidate]], query: Query) -> Iterator[Candidate]:
     """Without its index a query is sorted in memory: at most offset + limit documents are held when it has a limit."""
     everything = ((key, candidate) for stream in (*streams, iter(past)) for key, candidate in stream)
     if query.limit is not None and len(streams) == 1:

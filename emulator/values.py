@@ -56,7 +56,7 @@ def bracket(encoded: bytes) -> tuple[bytes, bytes]:
     return _BRACKETS.get(tag, (tag, tag))
 
 
-def encode(value: Message) -> bytes:  # noqa: PLR0911 - one case per type of value
+def encode(value: Message) -> bytes:
     """The sortable bytes of a value; equal bytes mean equal values (1 and 1.0, 0.0 and -0.0 are equal)."""
     match value.WhichOneof("value_type"):
         case "string_value":
@@ -183,7 +183,7 @@ def check_fields(fields: Message, name: str, segments: tuple[str, ...]) -> None:
         )
 
 
-def _checked_size(value: Message, prop: str, *, depth: int, in_array: bool) -> int:  # noqa: PLR0911 - one case per type
+def _checked_size(value: Message, prop: str, *, depth: int, in_array: bool) -> int:
     match value.WhichOneof("value_type"):
         case "string_value":
             return len(value.string_value.encode()) + 1

@@ -46,8 +46,11 @@ class Feed:
         self._backend = backend
         self._clock = clock
 
-    async def follow(self, topic: str, mark: Mark) -> AsyncGenerator[Event, None]:
-        """The topic's events after the mark: what was missed, or a GAP where that is gone, then each as it comes."""
+    async def follow(self, topic: str, mark: Mark, head: int = 0) -> AsyncGenerator[Event, None]:
+        """The topic's events after the mark: what was missed, or a GAP where that is gone, then each as it comes.
+
+        `head` is the number that the topic has reached: what of it is no longer kept is told as a GAP at once.
+        """
         reached = mark.sequence
         since = await self._from(topic, mark.at - OVERLAP)
         async with aclosing(self._changes(topic, since)) as batches:
@@ -59,6 +62,9 @@ class Feed:
                         yield _gap(topic, reached + 1, event.sequence - 1, event.at)
                     yield event
                     reached = event.sequence
+                if reached < head:
+                    yield _gap(topic, reached + 1, head, self._clock())
+                    reached = head
 
     async def follow_session(self, session: Session, mark: Mark | None) -> AsyncGenerator[Event, None]:
         """A session's stored changes and the meter's readings between them, after the mark or from now on."""

@@ -43,7 +43,7 @@ class Inbox:
         A repeated delivery needs no second task: the first one's row stays pending until its work is done, so a crash
         between the two loses nothing. Raises Unavailable; the provider then delivers again.
         """
-        inbox_id = derived_id(Kind.INBOX, source, topic, shop, hashlib.sha256(body).hexdigest())
+        inbox_id = delivery_id(source, topic, shop, body)
         kept = InboxRow(inbox_id, source, topic[:80], shop[:255], body, now, now + self._retention, outcome)
         writes = [Write(INBOX.at(inbox_id), encode(kept), must_be_absent=True)]
         rows = []
@@ -64,3 +64,8 @@ class Inbox:
         """A recorded delivery. One RPC."""
         (found,) = await self._backend.get_many([INBOX.at(inbox_id)])
         return None if found is None else INBOX.decode(found)
+
+
+def delivery_id(source: str, topic: str, shop: str, body: bytes) -> str:
+    """The id under which a delivery is kept: the same bytes are the same delivery."""
+    return derived_id(Kind.INBOX, source, topic, shop, hashlib.sha256(body).hexdigest())

@@ -14,7 +14,7 @@ from domain.errors import BadInput, NotFound
 from domain.events import Event, agent_topic, listing_topic, wallet_topic
 from domain.ids import Kind, is_id
 from firestore.collections import AGENTS, LISTINGS, SESSIONS, WALLETS
-from firestore.feed import Mark, merge
+from firestore.feed import Feed, Mark, merge
 from graph.connection import scope_of
 from graph.context import Context, Info
 from graph.types.events import EventEnvelope
@@ -33,6 +33,15 @@ class _Told:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A topic that is followed, and where it begins."""
+
+    topic: str
+    mark: Mark
+    source: AsyncGenerator[Event, None]
+
+
 async def events(info: Info, topics: list[str], after: str | None = None) -> AsyncGenerator[EventEnvelope, None]:
     """The topics' events, each from where the cursor says the subscriber left it, or from now on."""
     context = info.context
@@ -40,11 +49,11 @@ async def events(info: Info, topics: list[str], after: str | None = None) -> Asy
     if not 1 <= len(wanted) <= TOPICS_MAX:
         raise BadInput(f"Subscribe to 1 to {TOPICS_MAX} topics at once.", field="topics")
     scope = scope_of("events", context.user_id, sorted(wanted))
-    marks = _open(context, scope, after)
-    sources = [await _follow(context, topic, marks.get(topic)) for topic in wanted]
-    async with aclosing(
-        merge([_spelled(topic, source) for topic, source in zip(wanted, sources, strict=True)])
-    ) as told:
+    known = _open(context, scope, after)
+    opened = [await _open_topic(context, topic, known.get(topic)) for topic in wanted]
+    # A topic that stays silent is resumed from here as well, so its place is in the cursor from the first event on.
+    marks = {each.topic: each.mark for each in opened}
+    async with aclosing(merge([_spelled(each) for each in opened])) as told:
         async for each in told:
             marks[each.topic] = Mark(each.event.sequence, each.event.at)
             yield EventEnvelope.of(each.event, each.topic, _seal(context, scope, marks))
@@ -82,43 +91,45 @@ async def wallet_updated(info: Info) -> AsyncGenerator[Wallet, None]:
                 yield Wallet.of(record)
 
 
-async def _spelled(topic: str, source: AsyncGenerator[Event, None]) -> AsyncGenerator[_Told, None]:
-    async with aclosing(source) as items:
+async def _spelled(opened: _Opened) -> AsyncGenerator[_Told, None]:
+    async with aclosing(opened.source) as items:
         async for event in items:
-            yield _Told(topic, event)
+            yield _Told(opened.topic, event)
 
 
-async def _follow(context: Context, topic: str, mark: Mark | None) -> AsyncGenerator[Event, None]:
+async def _open_topic(context: Context, topic: str, mark: Mark | None) -> _Opened:
     """Open one topic. Raises BadInput for no topic, NotFound for what the viewer may not know of."""
-    feed = context.store.feed
+    feed, store = context.store.feed, context.store
     kind, _, subject = topic.partition(":")
     now = context.desk.clock()
     if kind == "session":
         record = await nodes.session_record(context, subject)
         if record is None:
             raise NotFound("session")
-        return feed.follow_session(record, mark)
+        start = mark or Mark(record.sequence(now), now)
+        return _Opened(topic, start, feed.follow_session(record, start))
     if topic in ("wallet", "transactions"):
         user_id = context.signed_in
-        if mark is None:
-            (wallet,) = await context.store.wallets.get_many([user_id])
-            mark = Mark(wallet.sequence, now)
-        return feed.follow(wallet_topic(user_id), mark)
+        (wallet,) = await store.wallets.get_many([user_id])
+        return _opened(feed, topic, wallet_topic(user_id), mark, wallet.sequence, now)
     if kind == "listing":
         listing = await context.loaders.one(LISTINGS, subject) if is_id(subject, Kind.LISTING) else None
         if not await context.sees(listing, listings.visible_to):
             raise NotFound("listing")
-        return feed.follow(
-            listing_topic(subject), mark or Mark(await context.store.topics.head(listing_topic(subject)), now)
-        )
+        name = listing_topic(subject)
+        return _opened(feed, topic, name, mark, await store.topics.head(name), now)
     if kind == "agent":
         agent = await context.loaders.one(AGENTS, subject) if is_id(subject, Kind.AGENT) else None
         if not await context.sees(agent, agents.visible_to):
             raise NotFound("agent")
-        return feed.follow(
-            agent_topic(subject), mark or Mark(await context.store.topics.head(agent_topic(subject)), now)
-        )
+        name = agent_topic(subject)
+        return _opened(feed, topic, name, mark, await store.topics.head(name), now)
     raise BadInput("A topic is agent:ID, listing:ID, session:ID, wallet or transactions.", field="topics")
+
+
+def _opened(feed: Feed, topic: str, name: str, mark: Mark | None, head: int, now: datetime) -> _Opened:
+    start = mark or Mark(head, now)
+    return _Opened(topic, start, feed.follow(name, start, head))
 
 
 def _seal(context: Context, scope: str, marks: dict[str, Mark]) -> str:

@@ -139,12 +139,9 @@ def _due(facts: Mapping[str, Document]) -> int:
     paid = [fact for fact in facts.values() if fact["kind"] == "PAID" and not fact["doubt"]]
     if not paid or paid[0]["money"]["minor_units"] <= 0:
         return 0
-    whole, dof = paid[0]["money"]["minor_units"], paid[0]["dof"]
-    back = sum(
-        fact["money"]["minor_units"]
-        for fact in facts.values()
-        if fact["kind"] == "REFUND" and fact["money"] and fact["money"]["currency"] in ("XXX", paid[0]["money"]["currency"])
-    )
+    whole, dof, currencies = paid[0]["money"]["minor_units"], paid[0]["dof"], ("XXX", paid[0]["money"]["currency"])
+    refunds = [fact["money"] for fact in facts.values() if fact["kind"] == "REFUND" and fact["money"]]
+    back = sum(money["minor_units"] for money in refunds if money["currency"] in currencies)
     return int(dof * max(0, whole - back) // whole)
 
 

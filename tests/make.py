@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from hypothesis import settings
+
 from domain import pricing
 from domain.agents import Agent
 from domain.hiring import hired
@@ -31,6 +33,7 @@ from firestore.sessions import Hire
 from firestore.store import Store
 from tests import nouns
 
+STEADY = settings(deadline=None, database=None)  # a noisy machine is no counter-example, and no test leaves files
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)

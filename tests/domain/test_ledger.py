@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.ledger import Entry, EntryKind, Posting, available, balance, debt, earned, held, user_ids
 from domain.money import Dof
-from tests.make import NOW
+from tests.make import NOW, STEADY
 
 ADDRESSES = [available("usr_a"), held("usr_a"), debt("usr_b"), earned("usr_c"), "platform:fees", "world:shopify"]
 POSTINGS = st.builds(
@@ -18,6 +18,7 @@ POSTINGS = st.builds(
 )
 
 
+@STEADY
 @given(st.lists(POSTINGS, max_size=20).map(tuple))
 def test_what_leaves_arrives(postings: tuple[Posting, ...]) -> None:
     assert sum(balance(postings, address) for address in ADDRESSES) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from domain.money import BPS, DOF_MAX, ZERO, Dof, Money, minor_digits, money_from_decimal, split, total
+from tests.make import STEADY
 
 AMOUNTS = st.integers(0, DOF_MAX)
 
@@ -18,7 +20,7 @@ AMOUNTS = st.integers(0, DOF_MAX)
 def shares_bps(draw: st.DrawFn) -> list[int]:
     cuts = sorted(draw(st.lists(st.integers(0, BPS), max_size=4)))
     edges = [0, *cuts, BPS]
-    return [high - low for low, high in zip(edges, edges[1:], strict=False)]
+    return [high - low for low, high in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("units", [1.0, 0.5, True, False, "1", None, b"1", Fraction(1), float("nan")])
@@ -75,6 +77,7 @@ def test_an_amount_does_not_change() -> None:
         amount.other = 2
 
 
+@STEADY
 @given(st.lists(st.integers(-1000, 1000)))
 def test_arithmetic_is_that_of_integers(units: list[int]) -> None:
     assert total([Dof(each) for each in units]) == Dof(sum(units))
@@ -82,6 +85,7 @@ def test_arithmetic_is_that_of_integers(units: list[int]) -> None:
     assert all(bool(Dof(each)) == bool(each) and -Dof(each) == Dof(-each) for each in units)
 
 
+@STEADY
 @given(AMOUNTS, st.integers(1, 50_000), st.data())
 def test_a_part_is_rounded_up_and_the_whole_is_whole(units: int, whole: int, data: st.DataObject) -> None:
     part = data.draw(st.integers(0, whole))
@@ -90,6 +94,7 @@ def test_a_part_is_rounded_up_and_the_whole_is_whole(units: int, whole: int, dat
     assert (Dof(units).prorate(0, whole), Dof(units).prorate(whole, whole)) == (ZERO, Dof(units))
 
 
+@STEADY
 @given(AMOUNTS, shares_bps())
 def test_parts_make_the_whole(units: int, bps: list[int]) -> None:
     parts = split(Dof(units), bps)
@@ -99,6 +104,7 @@ def test_parts_make_the_whole(units: int, bps: list[int]) -> None:
     assert parts == split(Dof(units), bps)
 
 
+@STEADY
 @given(AMOUNTS, shares_bps())
 def test_the_largest_remainders_win_and_ties_go_to_the_earlier(units: int, bps: list[int]) -> None:
     parts = [part.units for part in split(Dof(units), bps)]
@@ -179,6 +185,7 @@ def test_anything_else_is_no_amount(text: str, currency: str) -> None:  # T-M02
     assert money_from_decimal(text, currency) is None
 
 
+@STEADY
 @given(st.integers(-(10**15), 10**15), st.sampled_from(["USD", "JPY", "KWD", "XAF", "MXN"]))
 def test_a_decimal_is_read_as_it_was_written(minor: int, currency: str) -> None:
     money = Money(minor, currency)

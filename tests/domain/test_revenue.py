@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from domain.money import DOF_MAX, Dof
 from domain.revenue import ALL_TO_PLATFORM, Distribution, Shares, distribute, payees, targets
-from tests.make import SHARES
+from tests.make import SHARES, STEADY
 
 
 def test_the_products_split() -> None:  # product.md, ruling 5
@@ -31,6 +31,7 @@ def test_shares_make_the_whole(bps: tuple[int, int, int]) -> None:  # T-M05
         Shares(*bps)
 
 
+@STEADY
 @given(st.integers(0, DOF_MAX), st.integers(0, 10_000), st.integers(0, 10_000), st.booleans())
 def test_targets_pay_out_exactly_what_was_consumed(units: int, platform: int, creator: int, same: bool) -> None:
     platform, creator = platform // 2, creator // 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -15,6 +15,7 @@ from domain.errors import InsufficientDof, WalletFrozen
 from domain.ledger import Posting, balance
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.wallets import Move, Wallet
+from tests.make import STEADY
 
 AMOUNTS = st.integers(1, 1000).map(Dof)
 
@@ -52,13 +53,16 @@ class Moves(RuleBasedStateMachine):
     @rule(amount=AMOUNTS)
     def hold(self, amount: Dof) -> None:
         before = self.wallet
-        try:
-            self.take(wallets.hold(self.wallet, amount))
-        except WalletFrozen as refused:
-            assert refused.debt == before.debt.units > 0
-        except InsufficientDof as refused:
-            assert (refused.needed, refused.available) == (amount.units, before.available.units)
-            assert amount > before.available
+        if before.debt:
+            with pytest.raises(WalletFrozen) as frozen:
+                wallets.hold(before, amount)
+            assert frozen.value.debt == before.debt.units
+        elif before.available < amount:
+            with pytest.raises(InsufficientDof) as lacking:
+                wallets.hold(before, amount)
+            assert (lacking.value.needed, lacking.value.available) == (amount.units, before.available.units)
+        else:
+            self.take(wallets.hold(before, amount))
 
     @rule(part=st.integers(0, 100), shared=st.integers(0, 100))
     def settle(self, part: int, shared: int) -> None:
@@ -82,6 +86,7 @@ class Moves(RuleBasedStateMachine):
 
 
 TestMoves = Moves.TestCase
+TestMoves.settings = settings(STEADY, max_examples=60)
 
 
 def test_a_wallet_that_cannot_be_does_not_exist() -> None:
@@ -135,6 +140,7 @@ def test_a_capture_is_paid_out_whole() -> None:
         wallets.capture(wallet(held=9), Dof(10), ((ledger.PLATFORM_FEES, Dof(10)),))
 
 
+@STEADY
 @given(st.integers(-2 * DOF_MAX, 2 * DOF_MAX), st.integers(0, DOF_MAX), st.integers(0, DOF_MAX))
 def test_what_fits_never_overflows_then_or_later(change: int, held: int, standing: int) -> None:  # T-M03
     for before in (wallet(min(standing, DOF_MAX - held), held), wallet(0, held, standing)):

@@ -219,7 +219,9 @@ class Maker:
         op = self.random.choice([*OPERATORS, "EQUAL", "IN", "NOT_IN", "ARRAY_CONTAINS", "ARRAY_CONTAINS_ANY"])
         node.field.field_path = "tags" if op.startswith("ARRAY") else self.random.choice(FIELDS)
         node.op = p.StructuredQuery.FieldFilter.Operator.Value(op)
-        if op in ("IN", "NOT_IN", "ARRAY_CONTAINS_ANY"):
+        if op == "ARRAY_CONTAINS":
+            node.value.integer_value = self.random.randrange(4)
+        elif op in ("IN", "NOT_IN", "ARRAY_CONTAINS_ANY"):
             node.value.array_value.values.extend(self.value(1) for _ in range(self.random.randrange(1, 4)))
         else:
             node.value.CopyFrom(self.value(1))

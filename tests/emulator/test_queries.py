@@ -166,6 +166,7 @@ async def test_groups_parents_and_recursive_deletes(
     assert [c.id async for c in db.document("a/2").collections()] == ["c", "d"]
     assert [d.id async for d in db.collection("a").list_documents()] == ["1", "2"]
     assert [d.id async for d in db.collection("a").list_documents(page_size=1)] == ["1", "2"]
+    assert await aggregates(group.count(alias="n")) == {"n": 4}
     assert await db.recursive_delete(db.collection("a")) == 3
     assert [d.reference.path async for d in group.stream()] == ["b/1/c/1/c/w", "c/z"]
 
@@ -184,6 +185,7 @@ async def test_aggregations(db: firestore.AsyncClient) -> None:
     }.items():
         await c.document(key).set(data)
     assert await aggregates(c.count(alias="n")) == {"n": 4}
+    assert await aggregates(c.where(filter=FieldFilter("k", "in", [None])).count(alias="n")) == {"n": 0}
     assert await aggregates(c.limit(3).count(alias="n")) == {"n": 3}
     assert await aggregates(c.where(filter=FieldFilter("k", "==", 1)).count(alias="n")) == {"n": 3}
     assert await aggregates(c.where(filter=FieldFilter("k", "in", [1, 2])).count(alias="n")) == {"n": 4}
