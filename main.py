@@ -45,7 +45,7 @@ from integrations.identity import FirebaseIdentity
 from integrations.local.checkout import LocalCheckout
 from integrations.local.identity import LocalIdentity
 from integrations.local.queue import LocalCaller, LocalQueue
-from integrations.services import CheckoutGateway, IdentityGateway, TaskCaller, TaskQueue
+from integrations.services import CheckoutGateway, IdentityGateway, PayoutGateway, TaskCaller, TaskQueue
 from integrations.shopify import ShopifyCheckout, ShopifySignatures
 from integrations.tasks import CloudTasks, OidcCaller
 from resolvers.loaders import make_loaders
@@ -119,6 +119,7 @@ class House:
             clock=clock,
         )
         self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout()}
+        self.payouts: PayoutGateway | None = None
         self.schedule = Clock(self.store, self.dispatcher, clock, seconds=settings.schedule_seconds)
         self._build_graph()
 
@@ -128,6 +129,7 @@ class House:
             store=self.store,
             identity=self.identity,
             checkouts=self.checkouts,
+            payouts=self.payouts,
             policy=self.policy,
             cursors=Cursors(self.secrets.cursor),
             clock=self.clock,
@@ -219,11 +221,15 @@ class House:
 
     async def start(self) -> None:
         """Begin to deliver and to keep the schedule; fill an empty local store with the demo."""
+        seeded = False
+        if self.settings.demo and self.firestore is not None:
+            # Before any delivery: the demo tells past moments, and a task would end a past hire before its time.
+            seeded = await seed(self.store, self.identity, self.checkouts[Rail.SHOPIFY], self.clock, progress=_say)
         if isinstance(self.queue, LocalQueue):
             self.queue.start(self.caller.deliver)
+        if seeded:
+            await self._drain()
         if not self.settings.is_production:
-            if self.settings.demo and self.firestore is not None:
-                await seed(self.store, self.identity, self.policy, self.clock, self._drain, progress=_say)
             self.schedule.start()
 
     async def stop(self) -> None:

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.agents import Catalogue, ModelLimits, Provider, ProviderLimits, Tool
 from domain.money import BPS, Dof, money_from_decimal
+from domain.payouts import PayoutTerms
 from domain.policy import Policy
 from domain.pricing import Surcharges
 from domain.purchases import Package, Tier
@@ -137,6 +138,7 @@ def _policy(settings: Settings, tables: dict[str, Any]) -> Policy:
             commentator=Dof(surcharges["commentator"]),
         ),
         catalogue=_catalogue(tables),
+        payouts=_payout_terms(tables["payouts"]),
         trial_minutes=sessions["trial_minutes"],
         owned_minutes=sessions["owned_minutes"],
         maturing=timedelta(days=revenue["maturing_days"]),
@@ -150,6 +152,14 @@ def _package(row: dict[str, Any]) -> Package:
     if price is None:
         raise ValueError(f"the price of {row['sku']} is no amount of {row['currency']}")
     return Package(row["sku"], row["title"], Tier(row["tier"]), Dof(row["dof"]), Dof(row["bonus_dof"]), price)
+
+
+def _payout_terms(told: dict[str, Any]) -> PayoutTerms:
+    minimum = money_from_decimal(told["minimum"], told["currency"])
+    rate = money_from_decimal(told["rate_per_million_dof"], told["currency"])
+    if minimum is None or rate is None or rate.minor_units < 1:
+        raise ValueError(f"the payout minimum or rate is no amount of {told['currency']}")
+    return PayoutTerms(rate.minor_units, told["currency"], minimum)
 
 
 def _catalogue(tables: dict[str, Any]) -> Catalogue:

@@ -37,7 +37,9 @@ RUNNING = (
 
 VISITS = (
     Visit("max", "Nova", 13.2, 95, 5, "Finally out of Silver", "She saw every gank before I did, and told me why."),
-    Visit("max", "Kestrel", 10.4, 60, 4, "Great aim drills", "Warm-up plans that work. Talks a little too much mid-round."),
+    Visit(
+        "max", "Kestrel", 10.4, 60, 4, "Great aim drills", "Warm-up plans that work. Talks a little too much mid-round."
+    ),
     Visit("max", "Brim", 8.1, 118, 5, None, "Read my build, found the one wrong talisman, beat Malenia that evening."),
     Visit("max", "Cogsworth", 5.6, 55, 5, "My factory grows", "Belt balancing explained so that I understood it."),
     Visit("max", "Turbo", 3.3, 22, 2, "Not for me", "Knows the theory, but the lines it gave me were for another car."),
@@ -52,7 +54,9 @@ VISITS = (
     Visit("ravi", "Gambit", 6.4, 180, 5, "Still the best", "Back for endgames. Same patience, harder puzzles."),
     Visit("ravi", "Siege", 3.0, 60, 4, None, "Good build orders; I would like more on scouting."),
     Visit("ravi", "Aegis", 0.9, 25, 3, "Fine", "Knows the patch, but is unsure on new heroes."),
-    Visit("ines", "Nova", 12.1, 180, 5, "¡Increíble!", "Explica la jungla con una paciencia enorme. Subí dos divisiones."),
+    Visit(
+        "ines", "Nova", 12.1, 180, 5, "¡Increíble!", "Explica la jungla con una paciencia enorme. Subí dos divisiones."
+    ),
     Visit("ines", "Centella", 10.9, 60, 5, "Muy divertida", "Anima cuando pierdes y corrige sin humillar."),
     Visit("ines", "Kestrel", 8.8, 60, 4, "Buena puntería", "Rutinas cortas, resultados rápidos."),
     Visit("ines", "Rumba", 6.1, 60, 4, None, "Tácticas claras, y mucho ritmo."),
@@ -60,7 +64,7 @@ VISITS = (
     Visit("piotr", "Siege", 13.0, 60, 5, "Świetny trener", "Konkretne timingi i żadnego lania wody."),
     Visit("piotr", "Headshot Hal", 9.9, 60, 3, None, "Solid smokes, but the callouts come late."),
     Visit("piotr", "Cogsworth", 7.2, 240, 5, "Rocket launched", "From spaghetti to a rocket in one weekend."),
-    Visit("piotr", "Gambit", 4.0, 45, 4),
+    Visit("piotr", "Gambit", 4.0, 45, 4, None, "Clear and kind, a little slow."),
     Visit("piotr", "Foundry", 1.5, 60, 5, None, "Redstone finally makes sense to me."),
     Visit("mei", "Hanabi", 13.5, 60, 5, "很有耐心", "讲解连招非常清楚，每一步都告诉我为什么。"),
     Visit("mei", "Hanabi", 11.3, 120, 5, "又来了", "这次学会了压起身，胜率明显提高。"),
@@ -82,7 +86,9 @@ VISITS = (
     Visit("tariq", "Nova", 1.8, 60, 5, "Top", "Objective timers to the second."),
     Visit("emma", "Fjord", 12.0, 60, 5, "Perfekt", "Endelig noen som forklarer svinger på norsk."),
     Visit("emma", "Turbo", 9.7, 60, 5, "On pace", "Brake later, breathe more. It was right."),
-    Visit("emma", "Wrench", 5.9, 40, 1, "Wrong tune", "The set-up it gave me made the car undrivable, and it insisted."),
+    Visit(
+        "emma", "Wrench", 5.9, 40, 1, "Wrong tune", "The set-up it gave me made the car undrivable, and it insisted."
+    ),
     Visit("emma", "Fjord", 3.5, 60, 4, None, "Fine again, though shorter answers would help in a race."),
     Visit("emma", "Centella", 1.1, 30, 4, "Fun", "I do not speak Spanish well, and still understood all of it."),
 )

@@ -12,6 +12,7 @@ from domain.money import ZERO, Dof
 PLATFORM_FEES = "platform:fees"
 WORLD_SHOPIFY = "world:shopify"
 WORLD_STRIPE = "world:stripe"
+PAYOUTS_PENDING = "payouts:pending"
 PROMO = "promo"
 LOSS = "loss"
 
@@ -45,6 +46,10 @@ class EntryKind(StrEnum):
     MATURE = "MATURE"
     TRANSFER = "TRANSFER"
     ADJUST = "ADJUST"
+    REFUND = "REFUND"  # a service refund of a settled session
+    PAYOUT = "PAYOUT"
+    PAYOUT_PAID = "PAYOUT_PAID"
+    PAYOUT_FAILED = "PAYOUT_FAILED"
 
 
 @dataclass(frozen=True, slots=True)

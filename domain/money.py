@@ -73,16 +73,24 @@ def total(amounts: Sequence[Dof]) -> Dof:
 
 
 def split(amount: Dof, shares_bps: Sequence[int]) -> tuple[Dof, ...]:
-    """Divide a non-negative amount by basis points that add up to 10,000; the parts always make the whole.
-
-    Largest remainder; equal remainders go to the earlier share (product.md, ruling 5).
-    """
-    assert amount >= ZERO, "only what is there can be split"
+    """Divide a non-negative amount by basis points that add up to 10,000 (product.md, ruling 5)."""
     assert sum(shares_bps) == BPS, "the shares make the whole"
-    assert min(shares_bps) >= 0, "no share is negative"
-    exact = [amount.units * bps for bps in shares_bps]
-    parts = [value // BPS for value in exact]
-    order = sorted(range(len(parts)), key=lambda place: (-(exact[place] % BPS), place))
+    return divide(amount, shares_bps)
+
+
+def divide(amount: Dof, weights: Sequence[int]) -> tuple[Dof, ...]:
+    """Divide a non-negative amount in proportion to non-negative weights; the parts always make the whole.
+
+    Largest remainder; equal remainders go to the earlier share. No part exceeds its weight when the amount does not
+    exceed their sum.
+    """
+    assert amount >= ZERO, "only what is there can be divided"
+    assert min(weights) >= 0, "no share is negative"
+    whole = sum(weights)
+    assert whole > 0, "somebody has a share"
+    exact = [amount.units * weight for weight in weights]
+    parts = [value // whole for value in exact]
+    order = sorted(range(len(parts)), key=lambda place: (-(exact[place] % whole), place))
     for place in order[: amount.units - sum(parts)]:
         parts[place] += 1
     return tuple(Dof(part) for part in parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from domain.agents import Catalogue
+from domain.payouts import PayoutTerms
 from domain.pricing import Surcharges
 from domain.purchases import Package
 from domain.revenue import Shares
@@ -19,6 +20,7 @@ class Policy:
     shares: Shares
     surcharges: Surcharges
     catalogue: Catalogue
+    payouts: PayoutTerms
     trial_minutes: int
     owned_minutes: int
     maturing: timedelta

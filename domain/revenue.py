@@ -37,6 +37,9 @@ class Distribution:
     creator: Dof = ZERO
 
 
+NOTHING = Distribution()
+
+
 def distribute(consumed: Dof, shares: Shares) -> Distribution:
     """Divide by largest remainder; equal remainders go to the owner, then the platform, then the creator."""
     return Distribution(*split(consumed, (shares.owner_bps, shares.platform_bps, shares.creator_bps)))
@@ -63,7 +66,11 @@ class AccrualState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accrual:
-    """What one session earned one user, until it matures (product.md, ruling 9). Written once per session and user."""
+    """What one session earned one user, until it matures (product.md, ruling 9). One per session and user.
+
+    `amount` is what is left of it after service refunds; `matured_by` the entry that made it available. `bucket`
+    spreads the index over the maturing moments, which only grow.
+    """
 
     id: str
     user_id: str
@@ -73,3 +80,5 @@ class Accrual:
     created_at: datetime
     matures_at: datetime
     state: AccrualState = AccrualState.MATURING
+    bucket: int = 0
+    matured_by: str | None = None

@@ -11,7 +11,7 @@ from domain.errors import BadInput, SessionOver
 from domain.metering import MINUTE
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.pricing import SESSION_MINUTES_MAX, Leg, Pricing, Quote, SessionConfiguration
-from domain.revenue import Distribution, Shares, distribute
+from domain.revenue import NOTHING, Distribution, Shares, distribute
 
 LEGS_MAX = 100  # extensions of one session: each is a leg on the document
 
@@ -81,6 +81,7 @@ class Session:
     settled: bool = False  # that there is a settlement, as a field that a query can ask for
     end_key: str | None = None
     review_id: str | None = None
+    returned: Distribution = NOTHING  # what each party has given back in service refunds
     version: int = 1
     changed_at: datetime | None = None
 
@@ -89,6 +90,11 @@ class Session:
         """The moment of the last stored change. No later change is dated before it, whichever process's clock dates it:
         their numbers would cross."""
         return self.changed_at or self.started_at
+
+    @property
+    def refunded(self) -> Dof:
+        """What service refunds have given back of what was consumed."""
+        return self.returned.owner + self.returned.platform + self.returned.creator
 
     @property
     def total_minutes(self) -> int:
@@ -186,7 +192,10 @@ def require_running(session: Session, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One report of a game client, kept for ever under its sequence number: a second with other figures is refused."""
+    """One report of a game client, kept for ever under its sequence number: a second with other figures is refused.
+
+    It holds all figures that the session sums up, so that the sums can be derived again (reliability.md, I14).
+    """
 
     id: str
     session_id: str
@@ -194,6 +203,9 @@ class UsageRecord:
     dof: Dof
     fingerprint: str
     at: datetime
+    interactions: int = 0
+    latency_ms: int | None = None
+    crashed: bool = False
 
 
 LATENCY_MS_MAX = 600_000  # ten minutes: beyond it the client's clock is wrong

@@ -27,7 +27,12 @@ class Wallet:
     debt: Dof = ZERO
     version: int = 0
     sequence: int = 0
-    frozen: bool = False
+    open_disputes: int = 0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it may not spend for another reason than debt: a dispute is open (product.md, ruling 8)."""
+        return self.open_disputes > 0
 
     def __post_init__(self) -> None:
         assert min(self.available, self.held, self.debt) >= ZERO, "no part of a wallet is negative"

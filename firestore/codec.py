@@ -141,7 +141,7 @@ def _encode_array(message: Any, value: Sequence[Value], where: str, depth: int) 
 # ---- what a value may be; the memory backend asks the same
 
 
-def plain(value: object, where: str) -> Value:  # noqa: PLR0911 - one answer per type
+def plain(value: object, where: str) -> Value:
     """The plain value under a subclass, such as a StrEnum's text. Raises ValueError on any other type."""
     if isinstance(value, str):
         return str.__str__(value)

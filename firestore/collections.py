@@ -5,7 +5,9 @@ from __future__ import annotations
 from domain.agents import Agent, AgentVersion
 from domain.ledger import Entry
 from domain.listings import Listing, Seller, Tally
-from domain.purchases import Order, Purchase
+from domain.orders import Order
+from domain.payouts import Payout, PayoutAccount
+from domain.purchases import Purchase
 from domain.revenue import Accrual
 from domain.reviews import Review
 from domain.sessions import Session, UsageRecord
@@ -21,15 +23,17 @@ AGENTS = Collection("agents", Agent)
 AGENT_VERSIONS = Collection("agent_versions", AgentVersion)
 LISTINGS = Collection("listings", Listing)
 TALLIES = Collection("tallies", Tally)
-SESSIONS = Collection("sessions", Session)
-USAGE = Collection("usage", UsageRecord)
+SESSIONS = Collection("sessions", Session, sealed=True)
+USAGE = Collection("usage", UsageRecord, sealed=True)
 REVIEWS = Collection("reviews", Review)
-WALLETS = Collection("wallets", Wallet)
-ENTRIES = Collection("entries", Entry)
-ACCRUALS = Collection("accruals", Accrual)
-TRANSACTIONS = Collection("transactions", Transaction)
-PURCHASES = Collection("purchases", Purchase)
-ORDERS = Collection("orders", Order)
+WALLETS = Collection("wallets", Wallet, sealed=True)
+ENTRIES = Collection("entries", Entry, sealed=True)
+ACCRUALS = Collection("accruals", Accrual, sealed=True)
+PAYOUTS = Collection("payouts", Payout, sealed=True)
+PAYOUT_ACCOUNTS = Collection("payout_accounts", PayoutAccount)
+TRANSACTIONS = Collection("transactions", Transaction, sealed=True)
+PURCHASES = Collection("purchases", Purchase, sealed=True)
+ORDERS = Collection("orders", Order, sealed=True)
 INBOX = Collection("inbox", InboxRow)
 OUTBOX = Collection("outbox", OutboxRow)
 TOPICS = Collection("topics", TopicHead)

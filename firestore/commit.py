@@ -17,7 +17,7 @@ from typing import TypeVar
 from domain.errors import Unavailable
 from firestore.backend import Backend, Conflict, Query, Snapshot, Unclear, Write
 from firestore.collections import OUTBOX
-from firestore.records import Collection, R, encode
+from firestore.records import Collection, R
 from firestore.rows import SWEEP_AFTER, OutboxRow, RowState
 
 T = TypeVar("T")
@@ -35,11 +35,13 @@ class Tx:
         self._backend = backend
         self._known = known
         self._writes: dict[str, Write] = {}
+        self._readings = 0
         self.rows: list[OutboxRow] = []
 
     async def read(self, *paths: str) -> None:
         """Read documents, all in one RPC; those that were read before are not read again."""
         missing = [path for path in dict.fromkeys(paths) if path not in self._known]
+        self._readings += bool(missing)
         for path, snapshot in zip(missing, await self._backend.get_many(missing), strict=True):
             self._known[path] = snapshot
 
@@ -55,22 +57,32 @@ class Tx:
 
     async def find(self, collection: Collection[R], query: Query) -> list[R]:
         """Read the records that match; each may then be put."""
+        self._readings += 1
         found = await self._backend.query(query)
         for snapshot in found:
             self._known.setdefault(snapshot.path, snapshot)
         return [collection.decode(snapshot) for snapshot in found]
 
+    async def is_torn(self) -> bool:
+        """Whether what was read is no longer all there: several readings may have seen several moments. One RPC where
+        there were several, none for one."""
+        if self._readings < 2:
+            return False
+        found = await self._backend.get_many(list(self._known))
+        versions = [None if snapshot is None else snapshot.version for snapshot in found]
+        return versions != [None if snapshot is None else snapshot.version for snapshot in self._known.values()]
+
     def create(self, collection: Collection[R], record: R) -> None:
         """Write a record that must not exist."""
         path = collection.at(record.id)
-        self._add(Write(path, encode(record), must_be_absent=True))
+        self._add(Write(path, collection.encode(record), must_be_absent=True))
 
     def put(self, collection: Collection[R], record: R) -> None:
         """Write a record over exactly what was read; where nothing was, it must still be absent."""
         path = collection.at(record.id)
         before = self._known[path]
         version = None if before is None else before.version
-        self._add(Write(path, encode(record), must_be_absent=before is None, version=version))
+        self._add(Write(path, collection.encode(record), must_be_absent=before is None, version=version))
 
     def delete(self, collection: Collection[R], record_id: str) -> None:
         """Remove exactly what was read."""
@@ -149,7 +161,16 @@ class Commits:
         pause = BACKOFF_SECONDS_MIN
         while True:
             tx = Tx(self._backend, {})
-            result = await body(tx)
+            try:
+                result = await body(tx)
+            except Unavailable:
+                raise
+            except Exception:
+                # A commit would have found out that another was in between; a refusal has to look.
+                if not await tx.is_torn():
+                    raise
+                await asyncio.sleep(pause * self._jitter())
+                continue
             if self._rehearse:
                 await self._compare(body, tx, result)
             try:

@@ -22,7 +22,7 @@ Predicate = Callable[[Mapping[str, Any]], bool]
 _NAN: Key = (2,)
 
 
-def sort_key(value: Any) -> Key:  # noqa: PLR0911 - one answer per type
+def sort_key(value: Any) -> Key:
     """Firestore's place of a value: the type's rank first, so that values of two types are never compared."""
     if value is None:
         return (0,)
@@ -181,7 +181,7 @@ def stored(data: Mapping[str, Value]) -> dict[str, Any]:
     return answer
 
 
-def _stored(value: Any, where: str, depth: int) -> Any:  # noqa: PLR0911 - one answer per type
+def _stored(value: Any, where: str, depth: int) -> Any:
     kind = type(value)
     if kind is str:
         return check_text(value, where)

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from domain.errors import NotFound
 from domain.events import Event
-from domain.ids import Kind, derived_id
+from domain.ids import Kind, derived_id, is_id
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import OUTBOX
 from firestore.commit import Commits, Tx
-from firestore.rows import BUCKETS, SWEEP_AFTER, OutboxRow, RowState
+from firestore.paging import Page, Position, read_page
+from firestore.rows import BUCKETS, SWEEP_AFTER, OutboxRow, RowState, bucket_of
 
 SWEEP_ROWS_MAX = 50  # per bucket and round: a round stays short, the next one goes on
 ATTEMPTS_MAX = 20  # of the sweep, each a whole round of the queue's own retries: hours; then a human must look
@@ -36,7 +38,7 @@ def row(
         at=now,
         kept_until=now + retention,
         expires_at=None if task else now + retention,
-        bucket=_bucket(row_id),
+        bucket=bucket_of(row_id),
         topics=tuple(dict.fromkeys(event.topic for event in events)),
         events=tuple(events),
         task=task,
@@ -45,10 +47,6 @@ def row(
         not_before=not_before,
         due_at=(not_before or now) + SWEEP_AFTER if task else None,
     )
-
-
-def _bucket(row_id: str) -> int:
-    return sum(row_id.encode()) % BUCKETS
 
 
 class Outbox:
@@ -92,6 +90,28 @@ class Outbox:
             postponed = replace(current, attempts=attempts, due_at=now + timedelta(seconds=pause), state=state)
             tx.put(OUTBOX, postponed)
             return None if dead else postponed
+
+        return await self._commits.run(body)
+
+    async def dead(self, first: int, after: Position | None) -> Page[OutboxRow]:
+        """The rows that were given up, in no meaningful order. One RPC."""
+        query = Query(OUTBOX.name, (Filter("state", "==", RowState.DEAD.value),))
+        return await read_page(self._backend, OUTBOX, query, first, after)
+
+    async def revive(self, row_id: str, now: datetime) -> OutboxRow:
+        """Let a given-up row try again from the start. Two RPCs. Raises NotFound for a row that is not given up."""
+        if not is_id(row_id, Kind.OUTBOX):
+            raise NotFound("dead letter")
+
+        async def body(tx: Tx) -> OutboxRow:
+            current = await tx.load(OUTBOX, row_id)
+            if current is None or current.state is RowState.DONE:
+                raise NotFound("dead letter")
+            if current.state is RowState.PENDING:
+                return current
+            revived = replace(current, state=RowState.PENDING, attempts=0, due_at=now)
+            tx.put(OUTBOX, revived)
+            return revived
 
         return await self._commits.run(body)
 

@@ -248,7 +248,8 @@ class Sessions:
                 now=now,
             )
             tx.put(SESSIONS, metered)
-            tx.create(USAGE, UsageRecord(usage_id, session.id, usage.sequence, usage.dof, mark, now))
+            figures = (usage.interactions, usage.latency_ms, usage.crashed)
+            tx.create(USAGE, UsageRecord(usage_id, session.id, usage.sequence, usage.dof, mark, now, *figures))
             event = told(metered, EventType.SESSION_DOF_UPDATED)
             task = FOLLOW if metered.is_over(now) else None
             fact = ("session", session.id, metered.version)

@@ -19,6 +19,7 @@ from firestore.collections import ACCRUALS, SESSIONS, TRANSACTIONS
 from firestore.commit import Tx
 from firestore.ledger import enter, wallet_of
 from firestore.outbox import row
+from firestore.rows import bucket_of
 
 FOLLOW = "follow_session"  # the task that counts a session, settles it and counts it again; the name outlives a deploy
 
@@ -85,7 +86,9 @@ def _pay_out(
 
 def _accrue(tx: Tx, session: Session, user_id: str, share: Dof, entry_id: str, now: datetime, policy: Policy) -> None:
     accrual_id = derived_id(Kind.ACCRUAL, session.id, user_id)
-    tx.create(ACCRUALS, Accrual(accrual_id, user_id, session.id, share, entry_id, now, now + policy.maturing))
+    matures_at = now + policy.maturing
+    bucket = bucket_of(accrual_id)
+    tx.create(ACCRUALS, Accrual(accrual_id, user_id, session.id, share, entry_id, now, matures_at, bucket=bucket))
     assert session.settlement is not None, "only a settled session is paid out"
     tx.create(
         TRANSACTIONS,

@@ -10,15 +10,20 @@ from domain.policy import Policy
 from firestore.agents import Agents
 from firestore.backend import Backend
 from firestore.commit import Commits
+from firestore.earnings import Earnings
 from firestore.feed import Feed
 from firestore.inbox import Inbox
 from firestore.listings import Listings
+from firestore.orders import Orders
 from firestore.outbox import Outbox
+from firestore.payouts import Payouts
 from firestore.purchases import Purchases
 from firestore.records import Collection
+from firestore.refunds import Refunds
 from firestore.reviews import Reviews
 from firestore.rows import OutboxRow
 from firestore.sessions import Sessions
+from firestore.statements import Statements
 from firestore.topics import Topics
 from firestore.users import Users
 from firestore.wallets import Wallets
@@ -45,8 +50,13 @@ class Store:
         self.sessions = Sessions(backend, commits, policy)
         self.reviews = Reviews(backend, commits, policy)
         self.wallets = Wallets(backend, commits, policy)
+        self.earnings = Earnings(backend, commits, policy)
+        self.payouts = Payouts(backend, commits, policy)
+        self.refunds = Refunds(backend, commits, policy)
+        self.orders = Orders(backend, commits, policy)
         self.purchases = Purchases(backend, commits, policy)
         self.inbox = Inbox(backend, told, retention=policy.inbox_retention, events=policy.event_retention)
+        self.statements = Statements(backend)
         self.outbox = Outbox(backend, commits)
         self.topics = Topics(backend, commits, policy)
         self.feed = Feed(backend, clock)

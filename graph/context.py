@@ -19,7 +19,7 @@ from firestore.collections import USERS
 from firestore.records import Collection, R
 from firestore.store import Store
 from graph.connection import Cursors
-from integrations.services import CheckoutGateway, Identity, IdentityGateway
+from integrations.services import CheckoutGateway, Identity, IdentityGateway, PayoutGateway
 
 T = TypeVar("T")
 
@@ -31,6 +31,7 @@ class Desk:
     store: Store
     identity: IdentityGateway
     checkouts: dict[Rail, CheckoutGateway]
+    payouts: PayoutGateway | None
     policy: Policy
     cursors: Cursors
     clock: Callable[[], datetime]

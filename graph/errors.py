@@ -113,6 +113,16 @@ class WeakPassword(Refusal):
 
 
 @strawberry.type
+class PayoutNotReady(Refusal):
+    pass
+
+
+@strawberry.type
+class BelowMinimum(Refusal):
+    pass
+
+
+@strawberry.type
 class UnknownPackage(Refusal):
     pass
 
@@ -149,6 +159,8 @@ REFUSALS: Mapping[type[errors.Refusal], type[Refusal]] = {
     errors.EmailTaken: EmailTaken,
     errors.BadCredentials: BadCredentials,
     errors.WeakPassword: WeakPassword,
+    errors.PayoutNotReady: PayoutNotReady,
+    errors.BelowMinimum: BelowMinimum,
     errors.UnknownPackage: UnknownPackage,
     errors.SelfDealing: SelfDealing,
     errors.NotFound: NotFound,

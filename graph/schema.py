@@ -10,7 +10,7 @@ from graph.errors import HANDLERS
 from graph.fields import mutation, query, require_gates, subscription
 from graph.permissions import ADMIN, ANYONE, MODERATOR, SIGNED_IN
 from graph.scalars import DOF
-from resolvers import agents, events, listings, nodes, reviews, sessions, users, wallets
+from resolvers import agents, events, listings, nodes, orders, payouts, reviews, sessions, users, wallets
 
 # A field that is named like its resolvers' module comes last of that module's: from there on the name is the field.
 
@@ -30,6 +30,9 @@ class Query:
     dof_packages = query(wallets.dof_packages, ANYONE)
     validate_agent_configuration = query(agents.validate_agent_configuration, ANYONE)
     quote_hire = query(sessions.quote_hire, ANYONE)
+    wallet_statement = query(wallets.wallet_statement, SIGNED_IN)
+    review_queue = query(orders.review_queue, ADMIN)
+    dead_letters = query(orders.dead_letters, ADMIN)
 
 
 @strawberry.type
@@ -64,10 +67,16 @@ class Mutation:
 
     purchase_dof = mutation(wallets.purchase_dof, SIGNED_IN)
     transfer_dof = mutation(wallets.transfer_dof, SIGNED_IN)
+    connect_payouts = mutation(payouts.connect_payouts, SIGNED_IN)
+    request_payout = mutation(payouts.request_payout, SIGNED_IN)
 
     moderate_listing = mutation(listings.moderate_listing, MODERATOR)
     feature_listing = mutation(listings.feature_listing, MODERATOR)
     adjust_wallet = mutation(wallets.adjust_wallet, ADMIN)
+    refund_session = mutation(sessions.refund_session, ADMIN)
+    approve_order = mutation(orders.approve_order, ADMIN)
+    reject_order = mutation(orders.reject_order, ADMIN)
+    retry_dead_letter = mutation(orders.retry_dead_letter, ADMIN)
 
 
 @strawberry.type

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.money import Money
-from domain.purchases import OrderFacts
+from domain.orders import OrderFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from urllib.parse import quote, urlencode
 from domain.errors import Unavailable
 from domain.ids import Kind, is_id
 from domain.money import Money, money_from_decimal
-from domain.purchases import NO_CURRENCY, FactKind, OrderFacts, OrderLine, Rail, Report
+from domain.orders import NO_CURRENCY, FactKind, OrderFacts, OrderLine, Report
+from domain.purchases import Rail
 from integrations.services import Checkout
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/cancelled"})

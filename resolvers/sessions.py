@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from domain import revenue
+from domain import revenue, texts
 from domain.errors import BadInput
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.pricing import HireUnit
@@ -14,8 +14,10 @@ from domain.pricing import SessionConfiguration as Configuration
 from domain.sessions import SessionType
 from domain.users import Role
 from firestore.sessions import Hire, Start, Usage
+from firestore.wallets import NOTE_CHARACTERS_MAX
 from graph.context import Context, Info
 from graph.errors import (
+    Conflict,
     IdempotencyConflict,
     InsufficientDof,
     NotAvailable,
@@ -96,6 +98,14 @@ class EndSessionInput:
     idempotency_key: str
 
 
+@strawberry.input(description="Of what a settled session cost; refunds add up to it at most.")
+class RefundSessionInput:
+    session_id: strawberry.ID
+    amount: Dof
+    reason: str
+    idempotency_key: str
+
+
 @strawberry.type(description="What a hire would cost: `total` is held, and is the most that it can cost.")
 class Quote:
     unit: HireUnit
@@ -135,6 +145,12 @@ class EndSessionPayload:
     wallet: Wallet | None = strawberry.field(description="The hirer's; null for the owner and for a moderator.")
 
 
+@strawberry.type
+class RefundSessionPayload:
+    session: Session
+    refunded: Dof = strawberry.field(description="All that was refunded of the session so far.")
+
+
 HireAgentResult = Annotated[
     HireAgentPayload
     | NotFound
@@ -167,6 +183,11 @@ RecordUsageResult = Annotated[
     RecordUsagePayload | NotFound | SessionOver | IdempotencyConflict, strawberry.union("RecordUsageResult")
 ]
 EndSessionResult = Annotated[EndSessionPayload | NotFound | SessionOver, strawberry.union("EndSessionResult")]
+
+
+RefundSessionResult = Annotated[
+    RefundSessionPayload | NotFound | Conflict | IdempotencyConflict, strawberry.union("RefundSessionResult")
+]
 
 
 async def session(info: Info, id: strawberry.ID) -> Session | None:
@@ -253,6 +274,15 @@ async def end_session(info: Info, input: EndSessionInput) -> EndSessionResult:
     )
     own = Wallet.of(wallet) if record.hirer_id == context.user_id else None
     return EndSessionPayload(session=Session.of(record, context), wallet=own)
+
+
+async def refund_session(info: Info, input: RefundSessionInput) -> RefundSessionResult:
+    context = info.context
+    reason = texts.line(input.reason, "input.reason", NOTE_CHARACTERS_MAX)
+    record, _ = await context.store.refunds.refund(
+        context.signed_in, input.session_id, input.amount, reason, input.idempotency_key, context.now
+    )
+    return RefundSessionPayload(session=Session.of(record, context), refunded=record.refunded)
 
 
 async def _judges(context: Context, session_id: str) -> bool:

@@ -191,5 +191,7 @@ async def _enter(
         timezone=timezone,
         now=context.now,
     )
+    if identity.email_verified:
+        await context.store.orders.claim(record.id, record.email, context.now)
     context.identity, context.user_id, context.token = identity, record.id, signed.id_token
     return Viewer(id=strawberry.ID(record.id))

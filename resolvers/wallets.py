@@ -21,7 +21,7 @@ from graph.errors import (
     UnknownPackage,
     WalletFrozen,
 )
-from graph.types.wallets import DofPackage, Purchase, Transaction, Wallet
+from graph.types.wallets import DofPackage, Purchase, Transaction, Wallet, WalletStatement
 from resolvers import nodes
 
 
@@ -84,6 +84,11 @@ async def transaction(info: Info, id: strawberry.ID) -> Transaction | None:
 
 async def dof_packages(info: Info) -> list[DofPackage]:
     return [DofPackage.of(package) for package in info.context.desk.policy.packages]
+
+
+async def wallet_statement(info: Info, year: int, month: int) -> WalletStatement:
+    context = info.context
+    return WalletStatement.of(await context.store.statements.month(context.signed_in, year, month))
 
 
 async def purchase_dof(info: Info, input: PurchaseDofInput) -> PurchaseDofResult:

@@ -24,6 +24,7 @@ def broken(dump: Mapping[str, Document]) -> list[str]:
         *_sessions(shelves["sessions"], shelves["wallets"], shelves["entries"]),
         *_orders(shelves["orders"], shelves["entries"]),
         *_accruals(shelves["accruals"], shelves["entries"]),
+        *_events(shelves),
     ]
 
 
@@ -154,3 +155,19 @@ def _accruals(accruals: Mapping[str, Document], entries: Mapping[str, Document])
     for user_id in names | earned.keys():
         if earned[user_id] != balances[f"user:{user_id}:earned"]:
             yield f"I14 {user_id} has accruals of {earned[user_id]}, earned {balances[f'user:{user_id}:earned']}"
+
+
+def _events(shelves: Mapping[str, Mapping[str, Document]]) -> Iterator[str]:
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for row in shelves["outbox"].values():
+        for event in row["events"]:
+            numbers[event["topic"]].append(event["sequence"])
+    heads = {f"wallet:{id_}": wallet["sequence"] for id_, wallet in shelves["wallets"].items()}
+    heads |= {topic: head["sequence"] for topic, head in shelves["topics"].items()}
+    for topic in numbers.keys() | heads.keys():
+        told = sorted(numbers[topic])
+        if topic.startswith("session:"):
+            if len(set(told)) != len(told):
+                yield f"{topic} has a number twice: {told}"
+        elif told != list(range(1, heads.get(topic, 0) + 1)):
+            yield f"{topic} counts to {heads.get(topic)}, and told {told}"

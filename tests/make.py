@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 
 from domain import pricing
@@ -16,9 +18,10 @@ from domain.hiring import hired
 from domain.ids import Kind, derived_id
 from domain.listings import Listing
 from domain.money import Dof, Money
+from domain.orders import FactKind, OrderFacts, OrderLine, Report
 from domain.policy import Policy
 from domain.pricing import HireUnit, Pricing, SessionConfiguration, Surcharges
-from domain.purchases import FactKind, OrderFacts, OrderLine, Package, Rail, Report, Tier
+from domain.purchases import Package, Rail, Tier
 from domain.revenue import Shares
 from domain.sessions import Session
 from domain.users import User
@@ -26,12 +29,13 @@ from firestore import collections
 from firestore.backend import Backend, Query, Value, Write
 from firestore.collections import AGENTS, LISTINGS, USERS
 from firestore.commit import Commits
-from firestore.purchases import Told
+from firestore.orders import Told
 from firestore.records import Collection, R, encode
 from firestore.rows import InboxRow, OutboxRow
 from firestore.sessions import Hire
 from firestore.store import Store
 from tests import nouns
+from tests.invariants import broken
 
 STEADY = settings(deadline=None, database=None)  # a noisy machine is no counter-example, and no test leaves files
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,8 +50,6 @@ PACKAGES = (
 SURCHARGES = Surcharges(high_speed_vision=Dof(50), voice=Dof(20), commentator=Dof(30))
 SHARES = Shares(owner_bps=7_500, platform_bps=1_500, creator_bps=1_000)
 ALL = [each for each in vars(collections).values() if isinstance(each, Collection)]
-
-Dump = Mapping[str, Mapping[str, Any]]
 
 
 def policy(**changes: Any) -> Policy:
@@ -181,7 +183,22 @@ class World:
 
     async def absorb(self, told: OrderFacts, **changes: Any) -> Any:
         """Deliver, and do the work."""
-        return await self.store.purchases.absorb(await self.deliver(told, **changes), lambda _: told, self.now)
+        return await self.store.orders.absorb(await self.deliver(told, **changes), lambda _: told, self.now)
+
+    @asynccontextmanager
+    async def refuses(self, kind: type[Exception], **said: Any) -> AsyncIterator[None]:
+        """The block is refused, with these facts, and not a byte has changed."""
+        before, told = await self.dump(), len(self.rows)
+        with pytest.raises(kind) as refusal:
+            yield
+        assert {name: getattr(refusal.value, name) for name in said} == said
+        assert await self.dump() == before
+        assert len(self.rows) == told
+
+    async def check(self) -> None:
+        """Every invariant of the ledger holds."""
+        found = broken(await self.dump())
+        assert not found, found
 
     async def dump(self) -> dict[str, dict[str, Value]]:
         """Every document of the store by its path."""

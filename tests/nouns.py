@@ -20,7 +20,8 @@ from domain.agents import (
 )
 from domain.ids import Kind, derived_id
 from domain.listings import Listing, PublishWish
-from domain.money import Dof
+from domain.money import Dof, Money
+from domain.payouts import PayoutTerms
 from domain.policy import Policy
 from domain.pricing import HireUnit, SessionConfiguration, Surcharges
 from domain.revenue import Shares
@@ -46,6 +47,7 @@ POLICY = Policy(
     shares=Shares(owner_bps=7_500, platform_bps=1_500, creator_bps=1_000),
     surcharges=Surcharges(Dof(0), Dof(0), Dof(0)),
     catalogue=CATALOGUE,
+    payouts=PayoutTerms(rate_minor_units=2000, currency="USD", minimum=Money(1000, "USD")),
     trial_minutes=10,
     owned_minutes=60,
     maturing=timedelta(days=7),

@@ -8,8 +8,8 @@ from datetime import datetime
 import structlog
 
 from domain.errors import NotFound
-from domain.purchases import OrderFacts
-from firestore.purchases import Told
+from domain.orders import OrderFacts
+from firestore.orders import Told
 from firestore.rows import InboxRow
 from firestore.store import Store
 from integrations.shopify import read_order
@@ -29,7 +29,7 @@ async def apply_order(store: Store, row_id: str, args: Mapping[str, str], now: d
         row_id=row_id,
     )
     try:
-        order = await store.purchases.absorb(told, read_delivery, now)
+        order = await store.orders.absorb(told, read_delivery, now)
     except NotFound:
         # The inbox is kept for months: a task that outlives it has long been done by another delivery.
         log.warning("delivery expired", inbox=told.inbox_id, order=told.order_id)

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from domain.errors import Unavailable
-from domain.purchases import OrderFacts
+from domain.orders import OrderFacts
 from firestore.store import Store
 from functions.tasks.orders import APPLY_ORDER
 from integrations.services import Signatures

@@ -12,12 +12,13 @@ from domain.sessions import SessionStatus
 from domain.transactions import TransactionType
 from domain.users import Channel, NotificationKind, Role
 from domain.wallets import Wallet as WalletRecord
-from firestore.collections import SELLERS, WALLETS
+from firestore.collections import PAYOUT_ACCOUNTS, SELLERS, WALLETS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Context, Info
 from graph.types.agents import Agent
 from graph.types.listings import Listing
 from graph.types.nodes import Node
+from graph.types.payouts import Payout, PayoutAccount
 from graph.types.sessions import Session
 from graph.types.wallets import Transaction, Wallet
 
@@ -148,6 +149,19 @@ class Viewer:
         position = position_of(context.desk.cursors, scope, after)
         page = await context.store.wallets.page_of_user(self.id, type, page_size(first), position)
         return connect(page, Transaction.of, context.desk.cursors, scope, after)
+
+    @strawberry.field(description="Where payouts go; null until connectPayouts.")
+    async def payout_account(self, info: Info) -> PayoutAccount | None:
+        record = await info.context.loaders.one(PAYOUT_ACCOUNTS, self.id)
+        return None if record is None else PayoutAccount.of(record)
+
+    @strawberry.field(description="Newest first.")
+    async def payouts(self, info: Info, first: int | None = None, after: str | None = None) -> Connection[Payout]:
+        context = info.context
+        scope = scope_of("Viewer.payouts", self.id)
+        position = position_of(context.desk.cursors, scope, after)
+        page = await context.store.payouts.page_of_user(self.id, page_size(first), position)
+        return connect(page, Payout.of, context.desk.cursors, scope, after)
 
 
 async def wallet_of(context: Context) -> Wallet:

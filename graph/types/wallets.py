@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from domain import money, purchases, revenue, transactions, wallets
+from domain import ledger, money, purchases, revenue, transactions, wallets
 from domain.agents import Rank
+from domain.ledger import EntryKind
 from domain.money import Dof
 from domain.purchases import Rail
 from domain.transactions import PaymentMethod, TransactionStatus, TransactionType
+from firestore import statements
 from firestore.collections import SESSIONS, USERS
 from graph.context import Info
 from graph.types.agents import Agent, agent_of
@@ -22,7 +24,7 @@ from graph.types.sessions import Session
 if TYPE_CHECKING:
     from graph.types.users import User
 
-for _words in (PaymentMethod, TransactionStatus, TransactionType):
+for _words in (EntryKind, PaymentMethod, TransactionStatus, TransactionType):
     strawberry.enum(_words)
 strawberry.enum(Rail, name="PaymentProvider")
 
@@ -105,6 +107,61 @@ class Transaction(Node):
         if info.context.user_id not in (record.hirer_id, record.owner_id):
             return None
         return Session.of(record, info.context)
+
+
+@strawberry.type
+class Balances:
+    available: Dof
+    held: Dof
+    debt: Dof
+
+    @classmethod
+    def of(cls, record: ledger.Balances) -> Balances:
+        return cls(available=record.available, held=record.held, debt=record.debt)
+
+
+@strawberry.type(description="One entry of the journal: how it moved the wallet, and the wallet right after it.")
+class StatementLine:
+    entry_id: strawberry.ID
+    kind: EntryKind
+    at: datetime
+    available: Dof
+    held: Dof
+    debt: Dof
+    after: Balances
+
+    @classmethod
+    def of(cls, record: statements.Line) -> StatementLine:
+        return cls(
+            entry_id=strawberry.ID(record.entry.id),
+            kind=record.entry.kind,
+            at=record.entry.at,
+            available=Dof(record.available),
+            held=Dof(record.held),
+            debt=Dof(record.debt),
+            after=Balances.of(record.after),
+        )
+
+
+@strawberry.type(description="A month of the wallet, in UTC: the opening, every entry, the closing.")
+class WalletStatement:
+    year: int
+    month: int
+    opening: Balances
+    closing: Balances
+    entries: list[StatementLine]
+    csv: str
+
+    @classmethod
+    def of(cls, record: statements.Statement) -> WalletStatement:
+        return cls(
+            year=record.year,
+            month=record.month,
+            opening=Balances.of(record.opening),
+            closing=Balances.of(record.closing),
+            entries=[StatementLine.of(line) for line in record.lines],
+            csv=statements.as_csv(record),
+        )
 
 
 @strawberry.type

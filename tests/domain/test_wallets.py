@@ -121,7 +121,7 @@ def test_what_was_held_repays_debt_first() -> None:  # LerianStudio/midaz#2317
     assert {posting.source for posting in move.postings} == {"user:usr_a:held"}
 
 
-@pytest.mark.parametrize("changes", [{"frozen": True}, {"frozen": True, "available": 10**6}])
+@pytest.mark.parametrize("changes", [{"open_disputes": 1}, {"open_disputes": 1, "available": 10**6}])
 def test_a_frozen_wallet_spends_nothing(changes: dict[str, Any]) -> None:
     with pytest.raises(WalletFrozen) as refused:
         wallets.hold(wallet(**changes), Dof(1))

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from domain.errors import Unavailable
 from domain.money import Dof, Money
-from domain.purchases import FactKind, Order, OrderFacts, OrderLine, Package, Rail, Report, Tier, absorb
+from domain.orders import FactKind, Order, OrderFacts, OrderLine, Report, absorb
+from domain.purchases import Package, Rail, Tier
 from integrations.local import checkout as local
 from integrations.services import CheckoutGateway, Signatures
 from integrations.shopify import Malformed, ShopifyCheckout, ShopifySignatures, read_order

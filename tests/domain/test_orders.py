@@ -14,23 +14,19 @@ from hypothesis import strategies as st
 
 from domain.errors import UnknownPackage
 from domain.money import ZERO, Dof, Money
-from domain.purchases import (
+from domain.orders import (
     FACTS_MAX,
     NO_CURRENCY,
     Fact,
     FactKind,
     Order,
     OrderLine,
-    Package,
     PurchaseStatus,
-    Rail,
     Report,
-    Tier,
     absorb,
-    find_package,
-    price_of,
     value,
 )
+from domain.purchases import Package, Rail, Tier, find_package, price_of
 from tests.make import BRONZE, CANCEL, NOW, PACKAGES, SILVER, STEADY, facts, paid, refund
 
 EMPTY = Order("ord_1", Rail.SHOPIFY, "jiga.test", "1001", NOW)

@@ -1,0 +1,276 @@
+"""Money in. A webhook adds facts to an order; what the wallet is owed is a pure function of the facts.
+
+So duplicates, disorder and two events about one purchase all lead to one final state (reliability.md, section 2.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from domain.ids import Kind, derived_id
+from domain.money import DOF_MAX, ZERO, Dof, Money, minor_digits
+from domain.purchases import QUANTITY_MAX, Package, Rail, find_package
+
+FACTS_MAX = 200  # facts that one order may gather: beyond this somebody plays, and the document's size is bounded
+LINES_MAX = 250  # Shopify's own bound on a cart
+NO_CURRENCY = "XXX"  # ISO 4217's own word for it: a refund that names no currency is in its order's
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    """One line of a provider's order: the variant's SKU as sent, and how many."""
+
+    sku: str
+    quantity: int
+
+
+class FactKind(StrEnum):
+    """What can be told of an order. The last two are an admin's decisions on one that waited for review."""
+
+    PAID = "PAID"
+    REFUND = "REFUND"
+    REFUNDED_TOTAL = "REFUNDED_TOTAL"  # all refunds so far in one figure, from an event that does not name them
+    REFUND_FAILED = "REFUND_FAILED"
+    CANCEL = "CANCEL"
+    DISPUTE_INQUIRY = "DISPUTE_INQUIRY"
+    DISPUTE_OPENED = "DISPUTE_OPENED"
+    DISPUTE_WON = "DISPUTE_WON"
+    DISPUTE_LOST = "DISPUTE_LOST"
+    DISPUTE_CLOSED = "DISPUTE_CLOSED"
+    APPROVED = "APPROVED"
+    REJECTED = "REJECTED"
+
+
+FLOODABLE = frozenset({FactKind.REFUND, FactKind.REFUNDED_TOTAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One fact as a provider tells it: `PAID` brings lines and the goods' price as paid, `REFUND` the money given back.
+
+    `gross` is all that a payment captured, with tax and shipping: a refund gives back a part of that. `subject` is the
+    dispute, or the refund that came back. `key` names the fact within its order: two reports with one key are one fact.
+    `doubt` is why a human must look.
+    """
+
+    key: str
+    kind: FactKind
+    money: Money | None = None
+    lines: tuple[OrderLine, ...] = ()
+    doubt: str | None = None
+    gross: Money | None = None
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderFacts:
+    """All that one webhook tells of one order. `reference` is the provider's order id, exact, as text."""
+
+    rail: Rail
+    shop: str
+    reference: str
+    test: bool
+    reports: tuple[Report, ...]
+    purchase_id: str | None = None
+    email: str | None = None
+    user_hint: str | None = None  # who the cart says it is for: read with the rest, never believed
+
+    @property
+    def order_id(self) -> str:
+        return derived_id(Kind.ORDER, self.rail, self.shop, self.reference)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact as the order keeps it, valued once by our price table: `dof` is what a payment buys.
+
+    `money` is all that it captured or gave back.
+    """
+
+    kind: FactKind
+    at: datetime
+    money: Money | None = None
+    dof: Dof = ZERO
+    doubt: str | None = None
+    subject: str | None = None
+
+
+class PurchaseStatus(StrEnum):
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    REFUNDED = "REFUNDED"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A provider's order. `applied` is what the ledger gave for it, in `entries` entries; `review` is why it waits,
+    `in_review` that it does; `transaction_id` is what its user sees of it. `disputed` says that the wallet counts it as
+    an open dispute."""
+
+    id: str
+    rail: Rail
+    shop: str
+    reference: str
+    created_at: datetime
+    user_id: str | None = None
+    purchase_id: str | None = None
+    email: str | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    applied: Dof = ZERO
+    entries: int = 0
+    review: str | None = None
+    in_review: bool = False
+    transaction_id: str | None = None
+    disputed: bool = False
+
+    @property
+    def target(self) -> Dof:
+        """What the buyer is due: the payment's DOF less the part of its money that went back; none once cancelled."""
+        paid = self._paid
+        if self.is_cancelled or paid is None or paid.money is None or paid.money.minor_units <= 0:
+            return ZERO
+        lost = self._given_back + self._charged_back
+        return Dof(paid.dof.units * max(0, paid.money.minor_units - lost) // paid.money.minor_units)
+
+    @property
+    def has_open_dispute(self) -> bool:
+        """Whether a dispute was opened and is neither won nor lost nor closed."""
+        over = {FactKind.DISPUTE_WON, FactKind.DISPUTE_LOST, FactKind.DISPUTE_CLOSED}
+        return any(FactKind.DISPUTE_OPENED in kinds and not kinds & over for kinds, _ in self._disputes())
+
+    @property
+    def was_disputed(self) -> bool:
+        return any(fact.kind.startswith("DISPUTE_") for fact in self.facts.values())
+
+    @property
+    def is_paid(self) -> bool:
+        return any(fact.kind is FactKind.PAID for fact in self.facts.values())
+
+    @property
+    def is_cancelled(self) -> bool:
+        return any(fact.kind is FactKind.CANCEL for fact in self.facts.values())
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether an admin has approved or rejected it."""
+        return any(fact.kind in (FactKind.APPROVED, FactKind.REJECTED) for fact in self.facts.values())
+
+    @property
+    def outcome(self) -> PurchaseStatus:
+        """How the purchase stands: like the target, a function of the facts, whatever order they came in."""
+        if self.target > ZERO:
+            return PurchaseStatus.COMPLETED
+        if self._paid is not None:
+            return PurchaseStatus.REFUNDED
+        return PurchaseStatus.FAILED if self.is_cancelled else PurchaseStatus.PENDING
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why a human must look, in the order of the facts' keys."""
+        told = [fact.doubt for _, fact in sorted(self.facts.items()) if fact.doubt]
+        back = (fact.money for fact in self.facts.values() if fact.kind is FactKind.REFUND and fact.money)
+        foreign = sorted({money.currency for money in back if self._paid and not self._in_currency(money)})
+        told += [f"a refund gave {currency} back, which is not what was paid" for currency in foreign]
+        if len(self.facts) >= FACTS_MAX:
+            told.append(f"it has gathered {FACTS_MAX} facts, and takes in no further refund")
+        return tuple(told)
+
+    @property
+    def _paid(self) -> Fact | None:
+        """The payment, where it is beyond doubt or an admin has valued it: an order is paid once, whoever tells it."""
+        payments = [fact for _, fact in sorted(self.facts.items()) if fact.kind is FactKind.PAID]
+        certain = next((fact for fact in payments if fact.doubt is None), None)
+        if certain is not None or not payments:
+            return certain
+        approved = next((fact for fact in self.facts.values() if fact.kind is FactKind.APPROVED), None)
+        return None if approved is None else replace(payments[0], dof=approved.dof, doubt=None)
+
+    @property
+    def _given_back(self) -> int:
+        """Refunded minor units: each refund that did not come back, or the figure of all, whichever is more."""
+        came_back = {fact.subject for fact in self.facts.values() if fact.kind is FactKind.REFUND_FAILED}
+        refunds = {key: self._units(fact) for key, fact in self.facts.items() if fact.kind is FactKind.REFUND}
+        failed = sum(units for key, units in refunds.items() if key in came_back)
+        totals = [self._units(fact) for fact in self.facts.values() if fact.kind is FactKind.REFUNDED_TOTAL]
+        return max(sum(refunds.values()) - failed, max(totals, default=0) - failed, 0)
+
+    @property
+    def _charged_back(self) -> int:
+        """Disputed minor units: what was opened or lost, and not won or closed."""
+        back = {FactKind.DISPUTE_WON, FactKind.DISPUTE_CLOSED}
+        taken = {FactKind.DISPUTE_OPENED, FactKind.DISPUTE_LOST}
+        return sum(units for kinds, units in self._disputes() if kinds & taken and not kinds & back)
+
+    def _disputes(self) -> Iterator[tuple[set[FactKind], int]]:
+        """Each dispute: what was told of it, and its money."""
+        told: dict[str, list[Fact]] = {}
+        for fact in self.facts.values():
+            if fact.kind.startswith("DISPUTE_"):
+                told.setdefault(fact.subject or "", []).append(fact)
+        for facts in told.values():
+            yield {fact.kind for fact in facts}, max(self._units(fact) for fact in facts)
+
+    def _units(self, fact: Fact) -> int:
+        """A fact's money in minor units, where it is in the payment's currency."""
+        return fact.money.minor_units if fact.money is not None and self._in_currency(fact.money) else 0
+
+    def _in_currency(self, money: Money) -> bool:
+        paid = self._paid
+        if paid is None or paid.money is None:
+            return False
+        # Read without its currency, an amount was taken for hundredths; of yen it would be a hundred times too much.
+        assumed = money.currency == NO_CURRENCY and minor_digits(paid.money.currency) == minor_digits(NO_CURRENCY)
+        return assumed or money.currency == paid.money.currency
+
+
+def value(report: Report, packages: Sequence[Package], at: datetime) -> Fact:
+    """Value a report by our price table: never by what the payload says a thing is worth (product.md, ruling 4)."""
+    if report.kind is not FactKind.PAID or report.doubt is not None:
+        return Fact(report.kind, at, report.gross or report.money, doubt=report.doubt, subject=report.subject)
+    dof, price, doubt = _worth(report.lines, packages)
+    if doubt is None and report.money != price:
+        paid = f"{report.money.decimal} {report.money.currency}" if report.money else "nothing"
+        asked = f"{price.decimal} {price.currency}" if price else "nothing"
+        doubt = f"paid {paid} where the price table asks {asked}"
+    return Fact(FactKind.PAID, at, report.gross or report.money, ZERO if doubt else dof, doubt)
+
+
+def _worth(lines: Sequence[OrderLine], packages: Sequence[Package]) -> tuple[Dof, Money | None, str | None]:
+    if not lines:
+        return ZERO, None, "the order has no line of a DOF package"
+    if len(lines) > LINES_MAX:
+        return ZERO, None, f"the order has more than {LINES_MAX} lines"
+    units, minor, currencies = 0, 0, set()
+    for line in lines:
+        package = find_package(packages, line.sku)
+        if package is None:
+            return ZERO, None, f"the SKU {line.sku[:80]!r} is not in the price table"
+        if not 1 <= line.quantity <= QUANTITY_MAX:
+            return ZERO, None, f"a quantity of {line.quantity} is outside 1 to {QUANTITY_MAX}"
+        units += (package.dof + package.bonus_dof).units * line.quantity
+        minor += package.price.minor_units * line.quantity
+        currencies.add(package.price.currency)
+    if units > DOF_MAX or len(currencies) != 1:
+        return ZERO, None, "the order is larger than a wallet may hold, or mixes currencies"
+    return Dof(units), Money(minor, currencies.pop()), None
+
+
+def absorb(order: Order, told: OrderFacts, packages: Sequence[Package], at: datetime) -> Order:
+    """The order with what a webhook tells added. A fact that is known stays as it was first told.
+
+    A payment and a cancellation always find room, or a flood of refunds could keep a cancellation out.
+    """
+    facts = dict(order.facts)
+    for report in told.reports:
+        if report.key not in facts and (report.kind not in FLOODABLE or len(facts) < FACTS_MAX):
+            facts[report.key] = value(report, packages, at)
+    return replace(
+        order,
+        facts=facts,
+        purchase_id=order.purchase_id or told.purchase_id,
+        email=order.email or told.email,
+    )

@@ -1,0 +1,114 @@
+"""Paying out what a user has earned and what has matured, at the settings' rate (product.md, ruling 9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from domain import ledger
+from domain.errors import BelowMinimum, PayoutNotReady
+from domain.money import Dof, Money
+from domain.wallets import Move, Wallet, credit, require_spendable
+
+RATE_UNIT = 1_000_000  # the rate is told for a million DOF, so that it can be a whole number of cents
+
+
+class PayoutState(StrEnum):
+    """REQUESTED waits for its transfer, SENT for the bank. FAILED is terminal and wins, even over PAID."""
+
+    REQUESTED = "REQUESTED"
+    SENT = "SENT"
+    PAID = "PAID"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutTerms:
+    """What a million DOF pays, in the currency's smallest unit, and the least that is paid out at once."""
+
+    rate_minor_units: int
+    currency: str
+    minimum: Money
+
+    def money(self, amount: Dof) -> Money:
+        """What the amount pays, rounded down to the smallest unit."""
+        return Money(amount.units * self.rate_minor_units // RATE_UNIT, self.currency)
+
+    @property
+    def least(self) -> Dof:
+        """The smallest amount that reaches the minimum."""
+        return Dof(-(-self.minimum.minor_units * RATE_UNIT // self.rate_minor_units))
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutAccount:
+    """A user's account with the provider; `id` is the user's. `missing` names what the provider still asks for."""
+
+    id: str
+    account_id: str
+    ready: bool
+    missing: tuple[str, ...]
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """A payout. `transfer_key` was fixed with the request, before any call to the provider."""
+
+    id: str
+    user_id: str
+    amount: Dof
+    money: Money
+    account_id: str
+    state: PayoutState
+    transfer_key: str
+    transaction_id: str
+    fingerprint: str
+    created_at: datetime
+    transfer_id: str | None = None
+    concluded_at: datetime | None = None
+    failure: str | None = None
+
+
+def require_payable(wallet: Wallet, account: PayoutAccount | None, amount: Dof, terms: PayoutTerms) -> PayoutAccount:
+    """The account to pay to. Raises PayoutNotReady, BelowMinimum, WalletFrozen, InsufficientDof."""
+    if account is None:
+        raise PayoutNotReady("No payout account is connected: begin with connectPayouts.")
+    if not account.ready:
+        asked = ", ".join(account.missing) or "its review by the provider"
+        raise PayoutNotReady(f"The payout account is not complete ({asked}): go on with connectPayouts.")
+    if amount < terms.least:
+        least, money = terms.least.units, terms.minimum
+        raise BelowMinimum(f"A payout is at least {money.decimal} {money.currency}: ask for {least} DOF or more.")
+    require_spendable(wallet, amount)
+    return account
+
+
+def set_aside(wallet: Wallet, amount: Dof) -> Move:
+    """Take a payout out of what is available."""
+    posting = ledger.Posting(ledger.available(wallet.id), ledger.PAYOUTS_PENDING, amount)
+    return Move(replace(wallet, available=wallet.available - amount), (posting,))
+
+
+def sent(payout: Payout, transfer_id: str) -> Payout:
+    """The provider has taken the transfer. A payout that ended meanwhile stays ended."""
+    if payout.state is not PayoutState.REQUESTED:
+        return payout
+    return replace(payout, state=PayoutState.SENT, transfer_id=transfer_id)
+
+
+def paid(payout: Payout, now: datetime) -> Payout:
+    """The bank has the money. Told again, or told of a failed one, it changes nothing."""
+    if payout.state not in (PayoutState.REQUESTED, PayoutState.SENT):
+        return payout
+    return replace(payout, state=PayoutState.PAID, concluded_at=now)
+
+
+def failed(payout: Payout, wallet: Wallet, reason: str, now: datetime) -> tuple[Payout, Move | None]:
+    """The money comes back, once: from where it is, to the debt first. Told again, it changes nothing."""
+    if payout.state is PayoutState.FAILED:
+        return payout, None
+    source = ledger.WORLD_STRIPE if payout.state is PayoutState.PAID else ledger.PAYOUTS_PENDING
+    ended = replace(payout, state=PayoutState.FAILED, concluded_at=now, failure=reason)
+    return ended, credit(wallet, payout.amount, source)

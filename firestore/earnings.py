@@ -1,0 +1,76 @@
+"""Earnings: accrued by settlements, matured in batches, so that no creator's wallet is written by every session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from domain import ledger, wallets
+from domain.ids import Kind, derived_id
+from domain.ledger import EntryKind
+from domain.money import total
+from domain.policy import Policy
+from domain.revenue import Accrual, AccrualState
+from domain.wallets import Wallet
+from firestore.backend import Backend, Filter, Order, Query
+from firestore.collections import ACCRUALS, WALLETS
+from firestore.commit import Commits, Tx
+from firestore.ledger import enter, wallet_of
+from firestore.rows import BUCKETS
+
+BATCH_MAX = 200  # accruals in one commit: their writes stay well within a commit's bounds
+DUE_MAX = 200  # accruals that one round of the schedule looks at, per bucket
+
+
+class Earnings:
+    """Every method raises Unavailable when Firestore does not answer."""
+
+    def __init__(self, backend: Backend, commits: Commits, policy: Policy) -> None:
+        self._backend = backend
+        self._commits = commits
+        self._policy = policy
+
+    async def due(self, now: datetime) -> list[str]:
+        """Users with accruals that have matured, in no order. One RPC a bucket."""
+        users: dict[str, None] = {}
+        for bucket in range(BUCKETS):
+            filters = (
+                Filter("bucket", "==", bucket),
+                Filter("state", "==", AccrualState.MATURING.value),
+                Filter("matures_at", "<=", now),
+            )
+            found = await self._backend.query(Query(ACCRUALS.name, filters, (Order("matures_at"),), DUE_MAX))
+            users |= dict.fromkeys(ACCRUALS.decode(each).user_id for each in found)
+        return list(users)
+
+    async def mature(self, user_id: str, now: datetime) -> int:
+        """Make up to 200 matured accruals of a user available, in one entry; gives how many. Two RPCs, or three.
+
+        Maturing that runs twice, or beside itself, matures each accrual once: each is updated as it was read.
+        """
+
+        async def body(tx: Tx) -> int:
+            filters = (*_maturing(user_id), Filter("matures_at", "<=", now))
+            found = await tx.find(ACCRUALS, Query(ACCRUALS.name, filters, (Order("matures_at"),), BATCH_MAX))
+            if not found:
+                return 0
+            await tx.read(WALLETS.at(user_id))
+            self._enter(tx, wallet_of(tx, user_id), found, now)
+            return len(found)
+
+        return await self._commits.run(body, lane=user_id)
+
+    def _enter(self, tx: Tx, wallet: Wallet, matured: Sequence[Accrual], now: datetime) -> None:
+        amount = total([accrual.amount for accrual in matured])
+        fact = (wallet.id, *sorted(accrual.id for accrual in matured))
+        entry_id = derived_id(Kind.ENTRY, EntryKind.MATURE, *fact)
+        if amount:
+            move = wallets.credit(wallet, amount, ledger.earned(wallet.id))
+            enter(tx, EntryKind.MATURE, fact, (move,), ref=wallet.id, actor="platform", at=now)
+        for accrual in matured:
+            tx.put(ACCRUALS, replace(accrual, state=AccrualState.MATURED, matured_by=entry_id if amount else None))
+
+
+def _maturing(user_id: str) -> tuple[Filter, ...]:
+    return (Filter("user_id", "==", user_id), Filter("state", "==", AccrualState.MATURING.value))

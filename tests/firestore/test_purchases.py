@@ -1,0 +1,429 @@
+"""Money in: whatever a shop tells, how often and in which order, one final state."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from domain.errors import BadInput, Forbidden, IdempotencyConflict, NotFound, UnknownPackage, WalletFrozen
+from domain.events import EventType
+from domain.ids import Kind, derived_id
+from domain.ledger import EntryKind
+from domain.money import DOF_MAX, ZERO, Dof, Money
+from domain.orders import Order, OrderFacts, PurchaseStatus, Report
+from domain.purchases import Purchase, Rail
+from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
+from firestore.backend import Backend, Unclear
+from firestore.collections import ENTRIES, ORDERS, OUTBOX, TRANSACTIONS, USERS
+from firestore.memory import MemoryBackend
+from firestore.rows import InboxRow, RowState
+from tests import make
+from tests.make import BRONZE, CANCEL, NOW, SILVER, World, facts, paid, refund, user_id, wish
+
+MAX, EVE = user_id("max"), user_id("eve")
+DONE, PENDING = TransactionStatus.COMPLETED, TransactionStatus.PENDING
+
+
+@pytest_asyncio.fixture
+async def world() -> AsyncIterator[World]:
+    made = World(MemoryBackend())
+    await made.open("eve")
+    yield made
+    await made.check()
+
+
+@pytest_asyncio.fixture
+async def anywhere(backend: Backend) -> AsyncIterator[World]:
+    made = World(backend, rehearse=False)
+    await made.open("eve")
+    yield made
+    await made.check()
+
+
+async def begin(world: World, name: str = "max", key: str = "k", sku: str = BRONZE, quantity: int = 1) -> Purchase:
+    wanted = world.store.purchases.wish(user_id(name), Rail.SHOPIFY, sku, quantity, key)
+    purchase, _ = await world.store.purchases.begin(wanted, "https://jiga.test/cart", world.now)
+    return purchase
+
+
+async def state(world: World, order: str = "1001") -> tuple[Any, ...]:
+    """What must not depend on the order of arrival."""
+    made = await world.get(ORDERS, facts(reference=order).order_id)
+    purchases = [each for each in await world.all(TRANSACTIONS) if each.type is TransactionType.PURCHASE]
+    statuses = sorted(each.status for each in purchases)
+    return await world.wallet("max"), made.target, made.applied, made.outcome, made.review, set(made.facts), statuses
+
+
+# ---- a wish
+
+
+async def test_a_purchase_waits_for_its_money(world: World) -> None:
+    purchase = await begin(world, sku=SILVER, quantity=2)
+    assert (purchase.dof, purchase.price, purchase.user_id) == (Dof(1_050_000), Money(2998, "USD"), MAX)
+    seen = await world.get(TRANSACTIONS, purchase.transaction_id)
+    assert seen == Transaction(
+        id=purchase.transaction_id,
+        user_id=MAX,
+        type=TransactionType.PURCHASE,
+        status=PENDING,
+        amount=1_050_000,
+        created_at=NOW,
+        payment_method=PaymentMethod.SHOPIFY,
+        external_reference=purchase.id,
+    )
+    assert await world.store.purchases.get(purchase.id) == purchase
+    assert await world.store.purchases.get("pur_x") is None
+    assert await world.wallet("max") == (0, 0, 0)
+
+
+async def test_a_purchase_is_once_per_key(world: World) -> None:  # T-M15
+    purchase = await begin(world)
+    assert await begin(world) == purchase
+    async with world.refuses(IdempotencyConflict):
+        await begin(world, quantity=2)
+    wanted = world.store.purchases.wish(MAX, Rail.SHOPIFY, BRONZE, 1, "k")
+    assert await world.store.purchases.known(wanted) == purchase
+    assert await world.store.purchases.known(replace(wanted, id=derived_id(Kind.PURCHASE, "other"))) is None
+    async with world.refuses(IdempotencyConflict):
+        await world.store.purchases.known(world.store.purchases.wish(MAX, Rail.STRIPE, BRONZE, 1, "k"))
+    assert (await begin(world, "eve")).id != purchase.id
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 101, 2**31])
+async def test_a_wish_has_bounds(world: World, quantity: int) -> None:  # T-M01
+    async with world.refuses(BadInput, field="input.quantity"):
+        await begin(world, quantity=quantity)
+    async with world.refuses(UnknownPackage):
+        await begin(world, sku="dof-150k-bronze")
+    async with world.refuses(BadInput, field="input.idempotencyKey"):
+        await begin(world, key="")
+
+
+async def test_who_is_suspended_buys_nothing(world: World) -> None:
+    await world.put(USERS, make.user("max", suspended_at=NOW))
+    async with world.refuses(Forbidden):
+        await begin(world)
+
+
+# ---- an order
+
+
+async def test_a_payment_credits_and_completes(world: World) -> None:
+    purchase = await begin(world)
+    world.now += make.MINUTE
+    order: Order = await world.absorb(facts(paid(), purchase_id=purchase.id, user_hint=MAX))
+    assert (order.user_id, order.applied, order.entries, order.review) == (MAX, Dof(150_000), 1, None)
+    assert await world.wallet("max") == (150_000, 0, 0)
+    seen = await world.get(TRANSACTIONS, purchase.transaction_id)
+    assert (seen.status, seen.amount, seen.available_after, seen.external_reference, seen.completed_at) == (
+        DONE,
+        150_000,
+        150_000,
+        "1001",
+        world.now,
+    )
+    (entry,) = await world.all(ENTRIES)
+    assert (entry.id, entry.kind, entry.ref, entry.actor, seen.entry_id) == (
+        derived_id(Kind.ENTRY, "PURCHASE", "order", order.id, 0),
+        EntryKind.PURCHASE,
+        order.id,
+        "webhook:shopify",
+        entry.id,
+    )
+    events = [(event.type, event.sequence, event.data) for row in world.rows for event in row.events]
+    assert events == [(EventType.TRANSACTION_COMPLETED, 1, {"transactionId": purchase.transaction_id})]
+
+
+async def test_twenty_deliveries_at_once_credit_once(anywhere: World) -> None:  # T-W03, T-W07
+    purchase = await begin(anywhere)
+    told = facts(paid(), purchase_id=purchase.id, user_hint=MAX)
+    deliveries = [await anywhere.deliver(told) for _ in range(20)]
+    absorb = anywhere.store.purchases.absorb
+    await asyncio.gather(*(absorb(each, lambda _: told, NOW) for each in deliveries))
+    assert await anywhere.wallet("max") == (150_000, 0, 0)
+    assert len(await anywhere.all(ENTRIES)) == 1
+
+
+async def test_one_delivery_worked_on_by_many_credits_once(anywhere: World) -> None:  # T-T03
+    purchase = await begin(anywhere)
+    told = facts(paid(), purchase_id=purchase.id)
+    delivery = await anywhere.deliver(told)
+    other = World(anywhere.backend, rehearse=False)  # another process: no lane in common
+    stores = [anywhere.store, other.store] * 5
+    await asyncio.gather(*(store.orders.absorb(delivery, lambda _: told, NOW) for store in stores))
+    assert await anywhere.wallet("max") == (150_000, 0, 0)
+
+
+FOUR = (paid(), refund(1, 100), refund(2, 100), CANCEL)
+
+
+@pytest.mark.parametrize("left_out", [(), (3,), (0,), (0, 3), (2, 3)])
+async def test_every_order_of_arrival_ends_alike(left_out: tuple[int, ...]) -> None:  # T-W04, T-W05
+    told = [report for place, report in enumerate(FOUR) if place not in left_out]
+    states = []
+    for order in itertools.permutations(told):
+        world = World(MemoryBackend(), rehearse=False)
+        await world.open()
+        purchase = await begin(world)
+        for report in (*order, *reversed(order)):
+            named = {} if report.key.startswith("refund") else {"purchase_id": purchase.id, "user_hint": MAX}
+            await world.absorb(facts(report, **named))
+        await world.check()
+        states.append(await state(world))
+    assert all(each == states[0] for each in states), states
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_twenty_in_parallel_with_refund_and_cancel_before_paid(anywhere: World, seed: int) -> None:  # T-W03
+    purchase = await begin(anywhere)
+    named = {"purchase_id": purchase.id, "user_hint": MAX}
+    told: Sequence[OrderFacts] = [facts(paid(), **named), facts(refund(1, 250)), facts(paid(), CANCEL, **named)] * 7
+    told = random.Random(seed).sample(told, len(told))[:20]
+    told = [facts(refund(1, 250)), *told, facts(paid(), CANCEL, **named), facts(paid(), **named)]
+    deliveries = [(await anywhere.deliver(each), each) for each in told]
+
+    async def work(place: int) -> None:
+        delivery, each = deliveries[place]
+        await anywhere.store.orders.absorb(delivery, lambda _: each, NOW)
+
+    await asyncio.gather(*map(work, range(len(deliveries))))
+    assert await state(anywhere) == (
+        (0, 0, 0),
+        ZERO,
+        ZERO,
+        PurchaseStatus.REFUNDED,
+        None,
+        {"paid", "refund:1", "cancel"},
+        [TransactionStatus.REFUNDED],
+    )
+
+
+async def test_a_lost_reply_credits_once(world: World) -> None:  # T-F03
+    purchase = await begin(world)
+    lost = [Unclear()]
+
+    async def after(verb: str) -> None:
+        if verb == "commit" and lost:
+            raise lost.pop()
+
+    told = facts(paid(), purchase_id=purchase.id)
+    delivery = await world.deliver(told)
+    assert isinstance(world.backend, MemoryBackend)
+    world.backend.after = after
+    order = await world.store.orders.absorb(delivery, lambda _: told, NOW)
+    world.backend.after = None
+    assert (order.applied, order.entries, lost) == (Dof(150_000), 1, [])
+
+
+# ---- refunds
+
+
+async def test_a_refund_takes_back_its_part(world: World) -> None:
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id))
+    order = await world.absorb(facts(refund(1, 100)))
+    kept = 150_000 * 399 // 499
+    assert (order.applied, order.entries, await world.wallet("max")) == (Dof(kept), 2, (kept, 0, 0))
+    back = next(each for each in await world.all(TRANSACTIONS) if each.type is TransactionType.REFUND)
+    assert (back.status, back.amount, back.available_after) == (DONE, kept - 150_000, kept)
+    assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is DONE
+    await world.absorb(facts(refund(2, 399)))
+    assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is TransactionStatus.REFUNDED
+    assert await world.wallet("max") == (0, 0, 0)
+
+
+async def test_two_refunds_beyond_the_price_take_back_the_price(anywhere: World) -> None:  # T-W12, saleor#19645
+    purchase = await begin(anywhere)
+    await anywhere.absorb(facts(paid(), purchase_id=purchase.id))
+    await asyncio.gather(*(anywhere.absorb(facts(refund(number, 300))) for number in (1, 2)))
+    assert await anywhere.wallet("max") == (0, 0, 0)
+
+
+async def test_a_refund_after_the_spend_is_debt_and_is_repaid_first(world: World) -> None:  # T-M08
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id))
+    await world.store.sessions.hire(MAX, wish(make.listing(), quantity=20), NOW)
+    await world.absorb(facts(refund(1, 499)))
+    assert await world.wallet("max") == (0, 120_000, 120_000)
+    async with world.refuses(WalletFrozen, debt=120_000):
+        await world.store.sessions.hire(MAX, wish(make.listing(), "other"), NOW)
+    second = await begin(world, key="k2", sku=SILVER)
+    await world.absorb(facts(paid(SILVER), purchase_id=second.id, reference="1002"))
+    assert await world.wallet("max") == (405_000, 120_000, 0)
+
+
+async def test_a_cancellation_after_the_spend(world: World) -> None:
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id))
+    await world.store.sessions.hire(MAX, wish(make.listing()), NOW)
+    order = await world.absorb(facts(paid(), CANCEL, purchase_id=purchase.id))
+    assert (order.outcome, await world.wallet("max")) == (PurchaseStatus.REFUNDED, (0, 6_000, 6_000))
+
+
+async def test_a_cart_that_was_never_paid_is_closed(world: World) -> None:  # T-W05
+    purchase = await begin(world)
+    for _ in range(2):
+        await world.absorb(facts(CANCEL, purchase_id=purchase.id))
+    seen = await world.get(TRANSACTIONS, purchase.transaction_id)
+    assert (seen.status, seen.amount, seen.external_reference) == (TransactionStatus.FAILED, 150_000, "1001")
+    (told,) = [event for row in world.rows for event in row.events]
+    assert (told.type, told.data["transactionId"]) == (EventType.TRANSACTION_FAILED, purchase.transaction_id)
+    assert await world.wallet("max") == (0, 0, 0)
+
+
+async def test_a_cart_paid_twice_is_two_credits(world: World) -> None:
+    purchase = await begin(world)
+    for number in (1, 2):
+        await world.absorb(facts(paid(), purchase_id=purchase.id, reference=f"{number}"))
+    assert await world.wallet("max") == (300_000, 0, 0)
+    seen = {each.external_reference: each for each in await world.all(TRANSACTIONS)}
+    assert {reference: (each.amount, each.status) for reference, each in seen.items()} == {
+        "1": (150_000, DONE),
+        "2": (150_000, DONE),
+    }
+    await world.absorb(facts(CANCEL, purchase_id=purchase.id, reference="1"))
+    assert (await world.get(TRANSACTIONS, seen["1"].id)).status is TransactionStatus.REFUNDED
+    assert (await world.get(TRANSACTIONS, seen["2"].id)).status is DONE
+
+
+async def test_an_order_cancelled_beside_a_completed_one_leaves_that_alone(world: World) -> None:
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id, reference="1"))
+    await world.absorb(facts(CANCEL, purchase_id=purchase.id, reference="2"))
+    assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is DONE
+
+
+# ---- whose order it is
+
+
+async def test_a_guest_is_known_by_a_verified_e_mail(world: World) -> None:  # T-W20
+    order = await world.absorb(facts(paid(), email="max@jiga.test"))
+    assert (order.user_id, order.review, await world.wallet("max")) == (MAX, None, (150_000, 0, 0))
+    (seen,) = await world.all(TRANSACTIONS)
+    assert (seen.type, seen.status, seen.amount, seen.created_at) == (TransactionType.PURCHASE, DONE, 150_000, NOW)
+    order = await world.absorb(facts(paid(), CANCEL, email="max@jiga.test"))
+    assert (order.applied, await world.wallet("max")) == (ZERO, (0, 0, 0))
+
+
+@pytest.mark.parametrize("case", ["unverified", "two accounts", "nobody", "no e-mail"])
+async def test_an_order_of_nobody_waits(world: World, case: str) -> None:  # T-W20
+    if case == "unverified":
+        await world.put(USERS, make.user("max", email_verified=False))
+    if case == "two accounts":
+        await world.put(USERS, make.user("eve", email="max@jiga.test"))
+    email = {"nobody": "ghost@jiga.test", "no e-mail": None}.get(case, "max@jiga.test")
+    order = await world.absorb(facts(paid(), email=email))
+    assert (order.user_id, order.applied) == (None, ZERO)
+    assert order.review is not None
+    assert order.review.startswith("paid, and no user is known for it")
+    assert await world.all(ENTRIES) == []
+    assert (await world.get(ORDERS, order.id)).target == Dof(150_000)
+
+
+async def test_an_order_that_waits_and_is_cancelled_waits_no_more(world: World) -> None:
+    await world.absorb(facts(paid()))
+    order = await world.absorb(facts(paid(), CANCEL))
+    assert (order.review, order.outcome) == (None, PurchaseStatus.REFUNDED)
+
+
+async def test_a_purchase_outweighs_the_e_mail(world: World) -> None:
+    purchase = await begin(world)
+    order = await world.absorb(facts(paid(), purchase_id=purchase.id, email="eve@jiga.test", user_hint=EVE))
+    assert order.user_id == MAX
+    assert (await world.wallet("max"), await world.wallet("eve")) == ((150_000, 0, 0), (0, 0, 0))
+
+
+async def test_a_purchase_that_is_not_there_is_no_purchase(world: World) -> None:
+    ghost = derived_id(Kind.PURCHASE, "ghost")
+    order = await world.absorb(facts(paid(), purchase_id=ghost, email="max@jiga.test"))
+    assert (order.user_id, await world.wallet("max")) == (MAX, (150_000, 0, 0))
+
+
+async def test_nobody_completes_anothers_transaction(world: World) -> None:
+    """An order that was matched to eve, and later names the purchase of max, stays eve's, with her transaction."""
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), email="eve@jiga.test"))
+    await world.absorb(facts(paid(), CANCEL, purchase_id=purchase.id))
+    assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is PENDING
+    assert (await world.wallet("max"), await world.wallet("eve")) == ((0, 0, 0), (0, 0, 0))
+
+
+# ---- review
+
+
+@pytest.mark.parametrize(
+    "report",
+    [paid(minor_units=1), paid(minor_units=500), paid(currency="CAD"), paid("HAT"), paid(quantity=0)],
+)
+async def test_what_the_price_table_does_not_ask_goes_to_review(world: World, report: Report) -> None:  # T-W14 to 17
+    purchase = await begin(world)
+    order = await world.absorb(facts(report, purchase_id=purchase.id))
+    assert (order.applied, order.review is not None, await world.wallet("max")) == (ZERO, True, (0, 0, 0))
+    assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is PENDING
+    order = await world.absorb(facts(report, CANCEL, purchase_id=purchase.id))
+    assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is TransactionStatus.FAILED
+
+
+async def test_a_foreign_refund_goes_to_review_and_takes_nothing(world: World) -> None:  # T-W16
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id))
+    order = await world.absorb(facts(refund(1, 499, "CAD")))
+    assert order.review == "a refund gave CAD back, which is not what was paid"
+    assert await world.wallet("max") == (150_000, 0, 0)
+
+
+async def test_a_wallet_that_is_full_sends_the_order_to_review(world: World) -> None:  # T-M03
+    await world.fund("max", DOF_MAX - 149_999)
+    purchase = await begin(world)
+    order = await world.absorb(facts(paid(), purchase_id=purchase.id))
+    assert (order.applied, order.review) == (ZERO, f"the wallet would hold or owe more than {DOF_MAX} DOF")
+    await world.fund("max", -1)
+    order = await world.absorb(facts(paid(), purchase_id=purchase.id))
+    assert (order.applied, order.review) == (Dof(150_000), None)
+
+
+# ---- the delivery
+
+
+async def test_the_row_is_finished_with_the_work(world: World) -> None:  # T-W08
+    told = facts(paid(), email="max@jiga.test")
+    first = await world.store.inbox.record(
+        "shopify", "orders/paid", "jiga.test", b"{}", NOW, outcome="accepted", task="apply_order", args={"a": "b"}
+    )
+    (row,) = world.rows
+    assert (first, row.state, row.args["a"]) == (True, RowState.PENDING, "b")
+    delivery = replace(await world.deliver(told), inbox_id=row.args["inbox_id"], row_id=row.id)
+    bodies: list[bytes] = []
+
+    def read(kept: InboxRow) -> OrderFacts:
+        bodies.append(kept.body)
+        return told
+
+    world.rehearse = False
+    await world.store.orders.absorb(delivery, read, NOW)
+    assert set(bodies) == {b"{}"}
+    assert (await world.get(OUTBOX, row.id)).state is RowState.DONE
+    before = await world.dump()
+    await world.store.orders.absorb(delivery, read, NOW)
+    assert await world.dump() == before
+
+
+async def test_a_delivery_that_is_gone_or_unreadable_changes_nothing(world: World) -> None:  # T-T04
+    told = facts(paid(), email="max@jiga.test")
+    delivery = await world.deliver(told)
+    async with world.refuses(NotFound):
+        lost = replace(delivery, inbox_id=derived_id(Kind.INBOX, "gone"))
+        await world.store.orders.absorb(lost, lambda _: told, NOW)
+
+    def unreadable(_: InboxRow) -> OrderFacts:
+        raise ValueError("no order")
+
+    async with world.refuses(ValueError):
+        await world.store.orders.absorb(delivery, unreadable, NOW)
