@@ -26,12 +26,12 @@ from domain.purchases import Rail
 from firestore.cloud import CloudBackend
 from firestore.counting import CountingBackend
 from firestore.store import Store
-from functions.caller import Caller
+from functions.caller import Caller, tasks
 from functions.metrics import Figures, metrics_route
 from functions.outbox import Dispatcher
 from functions.pages import LocalShop, front
 from functions.router import Doors
-from functions.schedule.sweep import Clock
+from functions.schedule.rounds import Clock, rounds
 from functions.webhooks.shopify import ShopifyDoor
 from graph.connection import Cursors
 from graph.context import Desk
@@ -45,7 +45,7 @@ from integrations.identity import FirebaseIdentity
 from integrations.local.checkout import LocalCheckout
 from integrations.local.identity import LocalIdentity
 from integrations.local.queue import LocalCaller, LocalQueue
-from integrations.services import CheckoutGateway, IdentityGateway, PayoutGateway, TaskCaller, TaskQueue
+from integrations.services import CheckoutGateway, IdentityGateway, OrderSource, PayoutGateway, TaskCaller, TaskQueue
 from integrations.shopify import ShopifyCheckout, ShopifySignatures
 from integrations.tasks import CloudTasks, OidcCaller
 from resolvers.loaders import make_loaders
@@ -107,7 +107,8 @@ class House:
         self.queue = self._queue()
         self.dispatcher = Dispatcher(self.queue)
         self.store = Store(self.backend, self.policy, clock=clock, jitter=random.random, told=self.dispatcher.told)
-        self.caller = Caller(self.store, self.dispatcher, clock)
+        self.payouts: PayoutGateway | None = None
+        self.caller = Caller(self.store, self.dispatcher, clock, tasks(self.payouts))
         self.identity = self._identity()
         self.shop = settings.shopify_shop or LOCAL_SHOP
         self.shopify = ShopifyDoor(
@@ -119,8 +120,8 @@ class House:
             clock=clock,
         )
         self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout()}
-        self.payouts: PayoutGateway | None = None
-        self.schedule = Clock(self.store, self.dispatcher, clock, seconds=settings.schedule_seconds)
+        self.rounds = rounds(self.store, self.dispatcher, self._order_sources(), settings.schedule_seconds)
+        self.schedule = Clock(self.rounds, clock)
         self._build_graph()
 
     def _build_graph(self) -> None:
@@ -175,6 +176,10 @@ class House:
             return LocalCaller()
         return OidcCaller(audience=settings.tasks_audience or "", service_account=settings.tasks_service_account or "")
 
+    def _order_sources(self) -> list[OrderSource]:
+        """The providers' own books, where there is an account to read them with."""
+        return []
+
     def _checkout(self) -> CheckoutGateway:
         settings = self.settings
         if settings.is_production or settings.shopify_variants:
@@ -194,7 +199,8 @@ class House:
             graphiql=not settings.is_production,
             allowed_origins=settings.allowed_origins,
         )
-        doors = Doors(self.store, self.shopify, self.caller, self.dispatcher, self._task_caller(), self.clock)
+        by_name = {each.name: each for each in self.rounds}
+        doors = Doors(self.store, self.shopify, self.caller, by_name, self._task_caller(), self.clock)
         figures = Figures(
             counters={
                 "firestore_rpcs": lambda: self.backend.totals.rpcs,

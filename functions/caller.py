@@ -7,31 +7,46 @@ from datetime import datetime
 
 import structlog
 
+from firestore.payouts import SEND_PAYOUT
 from firestore.settlement import FOLLOW
 from firestore.store import Store
 from functions.outbox import Dispatcher
 from functions.tasks.announce import announce
 from functions.tasks.orders import APPLY_ORDER, apply_order
+from functions.tasks.payouts import SendPayout
 from functions.tasks.sessions import follow_session
+from integrations.services import PayoutGateway
 
 log = structlog.get_logger(__name__)
 
 Task = Callable[[Store, str, Mapping[str, str], datetime], Awaitable[datetime | None]]
-TASKS: Mapping[str, Task] = {APPLY_ORDER: apply_order, FOLLOW: follow_session, "announce": announce}
-"""The names outlive a deploy: a queue may hold tasks of an older one. Add a name, drain the old one, then remove it."""
+
+
+def tasks(payouts: PayoutGateway | None) -> Mapping[str, Task]:
+    """Every task by name. The names outlive a deploy: a queue may hold tasks of an older one. Add a name, drain the old
+    one, then remove it."""
+    return {
+        APPLY_ORDER: apply_order,
+        FOLLOW: follow_session,
+        "announce": announce,
+        SEND_PAYOUT: SendPayout(payouts),
+    }
 
 
 class Caller:
     """Runs one delivery. A task that says when to come back is asked for again, for that moment."""
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: Store, dispatcher: Dispatcher, clock: Callable[[], datetime], tasks: Mapping[str, Task]
+    ) -> None:
         self._store = store
+        self.tasks = tasks
         self._dispatcher = dispatcher
         self._clock = clock
 
     async def deliver(self, name: str, row_id: str, args: Mapping[str, str]) -> bool:
         """True when the task is done and need not be delivered again. Raises what the task raises."""
-        task = TASKS.get(name)
+        task = self.tasks.get(name)
         if task is None:
             log.error("unknown task", task=name, row=row_id)
             return False

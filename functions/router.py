@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,16 +14,14 @@ from starlette.routing import Route
 
 from domain.errors import Unavailable
 from firestore.store import Store
-from functions.caller import TASKS, Caller
-from functions.outbox import Dispatcher
-from functions.schedule.sweep import sweep
+from functions.caller import Caller
+from functions.schedule.rounds import Round
 from functions.webhooks.shopify import ShopifyDoor
 from integrations.services import TaskCaller
 
 log = structlog.get_logger(__name__)
 
 TASK_BYTES_MAX = 10_000  # a row's id and a few more ids
-SWEEP = "sweep"  # Cloud Scheduler posts it every minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Doors:
     store: Store
     shopify: ShopifyDoor
     caller: Caller
-    dispatcher: Dispatcher
+    rounds: Mapping[str, Round]
     task_caller: TaskCaller
     clock: Callable[[], datetime]
 
@@ -51,21 +49,21 @@ class Doors:
             if not await self.task_caller.verify(request.headers):
                 return _answer(401, "Tasks are for our own queue: send its OIDC token.")
             name = request.path_params["name"]
-            if name == SWEEP:
-                handed = await sweep(self.store, self.dispatcher, self.clock())
-                return _answer(200, f"Handed {handed} rows to the queue.")
-            if name not in TASKS:
+            if name in self.rounds:
+                done = await self.rounds[name].run(self.clock())
+                return _answer(200, f"The round {name} has done {done}.")
+            if name not in self.caller.tasks:
                 return _answer(404, f"There is no task {name[:80]!r}.")
             sent = await _json(request)
             row_id, args = sent.get("row"), sent.get("args")
             if not isinstance(row_id, str) or not isinstance(args, dict) or not all(map(_is_text, args.items())):
                 return _answer(400, 'Send {"row": "…", "args": {"…": "…"}}.')
-            done = await self.caller.deliver(name, row_id, args)
+            delivered = await self.caller.deliver(name, row_id, args)
         except ValueError:
             return _answer(400, "The body is not JSON.")
         except Unavailable as down:
             return _answer(503, down.message)
-        return _answer(200 if done else 500, "Done." if done else "Not done: deliver it again.")
+        return _answer(200 if delivered else 500, "Done." if delivered else "Not done: deliver it again.")
 
     async def health(self, request: Request) -> Response:
         """Whether the process runs."""

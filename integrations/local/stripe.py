@@ -1,7 +1,7 @@
-"""A checkout without Stripe: our own page, and the events that Stripe would post about a sale, in its documented shapes.
+"""A checkout without Stripe: our own page, and the events that Stripe would post about a sale, in its shapes.
 
-Whoever chooses on the page makes the store post a signed event to itself, so that a local purchase goes through the same
-verification, reading and crediting as one with real money. The events of payouts are in `integrations.local.connect`.
+Whoever chooses on the page makes the store post a signed event to itself, so that a local purchase goes through the
+same verification, reading and crediting as one with real money. What payouts post is in `integrations.local.connect`.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def session_of(cart: Cart, choice: str, *, at: datetime, test: bool) -> dict[str
     }
 
 
-_NO_EVIDENCE = {
+_NO_EVIDENCE: Mapping[str, object] = {
     "access_activity_log": None,
     "cancellation_rebuttal": None,
     "customer_communication": None,

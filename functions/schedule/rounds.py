@@ -1,0 +1,134 @@
+"""What comes round with the clock, each round by name: on this process's own clock, or posted by Cloud Scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from domain.errors import Unavailable
+from firestore.store import Store
+from functions.outbox import Dispatcher
+from integrations.services import OrderSource
+
+log = structlog.get_logger(__name__)
+
+OFTEN, DAILY = timedelta(hours=48), timedelta(days=60)  # product.md: the windows of the two reconciliations
+MATURING_BATCHES_MAX = 50  # of 200 accruals for one user in one round: the next round goes on
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A named piece of the schedule: how often it comes round, and what it does; it gives how much it has done."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[datetime], Awaitable[int]]
+
+
+def rounds(store: Store, dispatcher: Dispatcher, sources: Sequence[OrderSource], sweep_seconds: float) -> list[Round]:
+    """Every round of the store."""
+
+    async def deliver_late(now: datetime) -> int:
+        return await sweep(store, dispatcher, now)
+
+    async def mature(now: datetime) -> int:
+        return await mature_all(store, now)
+
+    async def reconcile_often(now: datetime) -> int:
+        return await reconcile(store, sources, now - OFTEN, now)
+
+    async def reconcile_daily(now: datetime) -> int:
+        return await reconcile(store, sources, now - DAILY, now)
+
+    async def retain(now: datetime) -> int:
+        return await store.outbox.purge(now) + await store.inbox.purge(now)
+
+    return [
+        Round("sweep", sweep_seconds, deliver_late),
+        Round("mature", 60, mature),
+        Round("reconcile", 3_600, reconcile_often),
+        Round("reconcile_daily", 86_400, reconcile_daily),
+        Round("retain", 3_600, retain),
+    ]
+
+
+async def sweep(store: Store, dispatcher: Dispatcher, now: datetime) -> int:
+    """Hand every late outbox row to the queue again; gives how many. A row that fails for hours is DEAD, and logged."""
+    handed = 0
+    for row in await store.outbox.due(now):
+        postponed = await store.outbox.postpone(row.id, now)
+        if postponed is None:
+            log.error("row given up", row=row.id, task=row.task)
+        elif postponed.task is not None:
+            dispatcher.ask(postponed.task, row.id, postponed.args, not_before=now)
+            handed += 1
+    return handed
+
+
+async def mature_all(store: Store, now: datetime) -> int:
+    """Make what has matured available, user by user; gives how many accruals."""
+    matured = 0
+    for user_id in await store.earnings.due(now):
+        for _ in range(MATURING_BATCHES_MAX):
+            batch = await store.earnings.mature(user_id, now)
+            matured += batch
+            if not batch:
+                break
+    return matured
+
+
+async def reconcile(store: Store, sources: Sequence[OrderSource], since: datetime, until: datetime) -> int:
+    """Hold the providers' books against ours, and add what our webhooks missed; gives how many orders were mended.
+
+    A provider that is down is left for the next round; the others are reconciled all the same.
+    """
+    mended = 0
+    for source in sources:
+        try:
+            async for facts in source.orders(since, until):
+                if await store.orders.reconcile(facts, until):
+                    mended += 1
+                    log.warning("order mended", order=facts.order_id, rail=facts.rail.value)
+        except Unavailable as down:
+            log.warning("reconciliation put off", source=type(source).__name__, reason=down.message)
+    return mended
+
+
+class Clock:
+    """Runs the rounds of a store without Cloud Scheduler, one after the other, for as long as it is held."""
+
+    def __init__(self, rounds: Sequence[Round], clock: Callable[[], datetime]) -> None:
+        self._rounds = rounds
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin with every round at once: the process before may have left something behind."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="schedule")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = {each.name: loop.time() for each in self._rounds}
+        while True:
+            for each in self._rounds:
+                if loop.time() >= due[each.name]:
+                    await self._run_one(each)
+                    due[each.name] = loop.time() + each.every_seconds
+            await asyncio.sleep(max(0.05, min(due.values()) - loop.time()))
+
+    async def _run_one(self, each: Round) -> None:
+        try:
+            await each.run(self._clock())
+        except Unavailable:
+            log.warning("round put off", round=each.name, reason="the store does not answer")
+        except Exception:
+            log.exception("round failed", round=each.name)
