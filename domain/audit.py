@@ -164,6 +164,12 @@ def wallet_holds_its_sessions(books: Books, wallet: Wallet) -> Iterator[Finding]
         yield "I4", f"holds {wallet.held.units}, its running sessions {books.held_by[wallet.id]}"
 
 
+def wallet_counts_its_disputes(books: Books, wallet: Wallet) -> Iterator[Finding]:
+    """I14: it is frozen by as many orders as are disputed."""
+    if books.whole and wallet.open_disputes != books.disputed[wallet.id]:
+        yield "I14", f"counts {wallet.open_disputes} open disputes, its orders {books.disputed[wallet.id]}"
+
+
 def wallet_counts_its_events(books: Books, wallet: Wallet) -> Iterator[Finding]:
     """I14: each entry that completes something is told, so no fewer events than those were numbered."""
     told = sum(entry.kind in _TOLD for entry in books.chains.get(wallet.id, ()))
@@ -212,10 +218,13 @@ def nothing_is_stuck(books: Books, owed: Owed) -> Iterator[Finding]:
         yield "I13", f"its task {owed.task} was given up: see why, and ask for it again"
     elif owed.is_pending and books.at - owed.since > STUCK_AFTER:
         yield "I13", f"its task {owed.task} waits since {owed.since.isoformat()}"
-    if owed.task == "apply_order" and not (owed.is_pending or owed.is_dead) and "purchase_id" in owed.args:
-        if books.whole and owed.args["order_id"] not in books.orders:
-            yield "I14", f"was applied to {owed.args['order_id']}, which is missing"
-    if books.whole and owed.task == "follow_session" and owed.args["session_id"] not in books.sessions:
+    if not books.whole:
+        return
+    # A delivery that names a purchase leaves an order, whatever it tells.
+    kept = "purchase_id" in owed.args and not (owed.is_pending or owed.is_dead)
+    if owed.task == "apply_order" and kept and owed.args["order_id"] not in books.orders:
+        yield "I14", f"was applied to {owed.args['order_id']}, which is missing"
+    if owed.task == "follow_session" and owed.args["session_id"] not in books.sessions:
         yield "I14", f"follows {owed.args['session_id']}, which is missing"
 
 
@@ -243,7 +252,12 @@ def _shortened(numbers: list[int]) -> str:
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "entries": (entry_moves, entry_has_its_fact, entry_is_told),
-    "wallets": (wallet_is_its_postings, wallet_holds_its_sessions, wallet_counts_its_events),
+    "wallets": (
+        wallet_is_its_postings,
+        wallet_holds_its_sessions,
+        wallet_counts_its_disputes,
+        wallet_counts_its_events,
+    ),
     "sessions": (session_is_its_entries, session_kept_its_terms, session_is_its_usage, session_ended_once),
     "usage": (usage_is_metered,),
     "orders": (order_is_its_entries,),

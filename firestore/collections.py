@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from domain.agents import Agent, AgentVersion
 from domain.ledger import Entry
 from domain.listings import Listing, Seller, Tally
@@ -37,3 +39,16 @@ ORDERS = Collection("orders", Order, sealed=True)
 INBOX = Collection("inbox", InboxRow)
 OUTBOX = Collection("outbox", OutboxRow)
 TOPICS = Collection("topics", TopicHead)
+
+LEDGER: tuple[Collection[Any], ...] = (
+    ENTRIES,
+    WALLETS,
+    SESSIONS,
+    USAGE,
+    ORDERS,
+    PURCHASES,
+    ACCRUALS,
+    TRANSACTIONS,
+    PAYOUTS,
+)
+"""What the audit holds against each other."""

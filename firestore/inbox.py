@@ -10,7 +10,7 @@ from domain.errors import Unavailable
 from domain.ids import Kind, derived_id
 from firestore.backend import Backend, Conflict, Write
 from firestore.collections import INBOX, OUTBOX
-from firestore.outbox import purge, row
+from firestore.outbox import row
 from firestore.records import encode
 from firestore.rows import InboxRow, OutboxRow
 
@@ -59,10 +59,6 @@ class Inbox:
             return False
         self._told(rows)
         return True
-
-    async def purge(self, now: datetime) -> int:
-        """Delete deliveries whose time is over. One RPC, or two."""
-        return await purge(self._backend, INBOX.name, now)
 
     async def read(self, inbox_id: str) -> InboxRow | None:
         """A recorded delivery. One RPC."""

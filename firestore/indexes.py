@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from firestore.collections import LEDGER
 from firestore.listings import ORDERS
+from firestore.records import SEAL
 
 FILE = Path(__file__).with_name("firestore.indexes.json")
 
@@ -41,6 +43,7 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("transactions", "user_id", "created_at desc"),
     ("transactions", "user_id", "type", "created_at desc"),
     ("entries", "user_ids contains", "at desc"),
+    ("entries", "kind", "at"),
     ("accruals", "bucket", "state", "matures_at"),
     ("accruals", "user_id", "state", "matures_at"),
     ("accruals", "user_id", "created_at desc"),
@@ -95,6 +98,7 @@ def definition() -> dict[str, Any]:
     """The content, as the Firebase command line reads it (firebase.google.com/docs/reference/firestore/indexes)."""
     rows = (*_browse(), *COMPOSITES)
     exempt = [(collection, field, False) for collection, fields in UNINDEXED.items() for field in fields]
+    exempt += [(collection.name, SEAL, False) for collection in LEDGER]
     exempt += [(collection, field, True) for collection, field in EXPIRING.items()]
     return {
         "indexes": [

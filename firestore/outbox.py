@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from domain.errors import NotFound
 from domain.events import Event
 from domain.ids import Kind, derived_id, is_id
-from firestore.backend import Backend, Filter, Order, Query, Write
+from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import OUTBOX
 from firestore.commit import Commits, Tx
 from firestore.paging import Page, Position, read_page
 from firestore.rows import BUCKETS, SWEEP_AFTER, OutboxRow, RowState, bucket_of
 
-PURGED_MAX = 200  # expired documents in one commit; the next round goes on
 SWEEP_ROWS_MAX = 50  # per bucket and round: a round stays short, the next one goes on
 ATTEMPTS_MAX = 20  # of the sweep, each a whole round of the queue's own retries: hours; then a human must look
 BACKOFF_SECONDS_MAX = 3600
@@ -48,15 +47,6 @@ def row(
         not_before=not_before,
         due_at=(not_before or now) + SWEEP_AFTER if task else None,
     )
-
-
-async def purge(backend: Backend, collection: str, now: datetime) -> int:
-    """Delete up to 200 documents of a collection that have expired; how many."""
-    query = Query(collection, (Filter("expires_at", "<=", now),), (Order("expires_at"),), PURGED_MAX, fields=())
-    expired = await backend.query(query)
-    if expired:
-        await backend.commit([Write(each.path, None) for each in expired])
-    return len(expired)
 
 
 class Outbox:
@@ -124,10 +114,6 @@ class Outbox:
             return revived
 
         return await self._commits.run(body)
-
-    async def purge(self, now: datetime) -> int:
-        """Delete rows whose time is over: what Firestore's TTL does by itself, where there is one. One RPC, or two."""
-        return await purge(self._backend, OUTBOX.name, now)
 
     async def finish(self, row_id: str) -> None:
         """Mark a row as done whose task ended without a commit of its own. Two RPCs, one if it is done or gone."""

@@ -13,7 +13,6 @@ import msgspec
 from domain.money import Dof
 from firestore.backend import Snapshot, Value
 
-
 SEAL = "seal"
 
 

@@ -44,15 +44,11 @@ def rounds(store: Store, dispatcher: Dispatcher, sources: Sequence[OrderSource],
     async def reconcile_daily(now: datetime) -> int:
         return await reconcile(store, sources, now - DAILY, now)
 
-    async def retain(now: datetime) -> int:
-        return await store.outbox.purge(now) + await store.inbox.purge(now)
-
     return [
         Round("sweep", sweep_seconds, deliver_late),
         Round("mature", 60, mature),
         Round("reconcile", 3_600, reconcile_often),
         Round("reconcile_daily", 86_400, reconcile_daily),
-        Round("retain", 3_600, retain),
     ]
 
 
