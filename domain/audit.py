@@ -18,6 +18,7 @@ from domain.audit_orders import (
     accrual_is_its_entry,
     order_entry_ids,
     order_is_its_entries,
+    order_waits_or_is_settled,
     payout_is_its_entries,
     purchase_is_told,
 )
@@ -135,12 +136,9 @@ def wallet_is_its_postings(books: Books, wallet: Wallet) -> Iterator[Finding]:
     """I2, I3, I12: each entry leaves the wallet as it found it plus its postings, version by version without a gap."""
     chain = books.chains.get(wallet.id, [])
     versions = [entry.after[wallet.id].version for entry in chain]
-    first = 1 if books.whole or not versions else versions[0]
-    if versions != list(range(first, first + len(versions))):
-        yield "I12", f"has entries of the versions {_shortened(versions)}"
-    last = wallet.version if versions or books.whole else first - 1
-    if versions and last != versions[-1]:
-        yield "I12", f"is at version {wallet.version}, its last entry at {versions[-1]}"
+    first = 1 if books.first is None else books.first[wallet.id]
+    if versions != list(range(first, wallet.version + 1)):
+        yield "I12", f"is at version {wallet.version}, and has entries of the versions {_shortened(versions)}"
     running = [0, 0, 0]
     if not books.whole and chain:
         after, moved = chain[0].after[wallet.id], _moved(books, chain[0], wallet.id)
@@ -152,7 +150,7 @@ def wallet_is_its_postings(books: Books, wallet: Wallet) -> Iterator[Finding]:
             yield "I12", f"is {_parts(after)} after {entry.id}, by its postings {running}"
         if min(running) < 0 or (running[0] and running[2]):
             yield "I3", f"is {running} after {entry.id}"
-    if (chain or books.whole) and running != _parts(wallet):
+    if running != _parts(wallet):
         yield "I2", f"has {_parts(wallet)}, by its postings {running}"
     if min(_parts(wallet)) < 0 or (wallet.available and wallet.debt):
         yield "I3", f"has {_parts(wallet)}"
@@ -260,7 +258,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "sessions": (session_is_its_entries, session_kept_its_terms, session_is_its_usage, session_ended_once),
     "usage": (usage_is_metered,),
-    "orders": (order_is_its_entries,),
+    "orders": (order_is_its_entries, order_waits_or_is_settled),
     "purchases": (purchase_is_told,),
     "accruals": (accrual_is_its_entry,),
     "payouts": (payout_is_its_entries,),

@@ -1,7 +1,8 @@
-"""What must hold of orders, purchases, accruals and payouts, by their entries (reliability.md, 2.3: I6, I7, I9, I13)."""
+"""What must hold of orders, purchases, accruals and payouts (reliability.md, 2.3: I6, I7, I9, I13, I14)."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,12 +10,13 @@ from domain import ledger
 from domain.books import Books, Finding
 from domain.ids import Kind, derived_id, fingerprint
 from domain.ledger import Entry, EntryKind
+from domain.orders import FactKind, Order
 from domain.payouts import Payout, PayoutState
-from domain.purchases import FactKind, Order, Purchase
+from domain.purchases import Purchase
 from domain.revenue import Accrual, AccrualState
 
 PAYOUT_STUCK_AFTER = timedelta(days=7)  # a bank takes some days
-UNFIT = "the wallet would"  # how the review begins of an order whose DOF no wallet can hold
+_UNFIT = "the wallet would"  # how the review begins of an order whose DOF no wallet can hold
 
 
 # ---- orders and purchases
@@ -24,12 +26,9 @@ def order_is_its_entries(books: Books, order: Order) -> Iterator[Finding]:
     """I6, I7: what was applied is due by the facts, and is what its entries moved, each once."""
     if order.id != derived_id(Kind.ORDER, order.rail, order.shop, order.reference):
         yield "I14", "is not the order that its rail, shop and reference name"
-    waits = order.review is not None and order.review.startswith(UNFIT)
     due = order.target.units if order.user_id is not None else 0
-    if order.applied.units != due and not waits:
+    if order.applied.units != due and not is_unfit(order):
         yield "I6", f"has applied {order.applied.units}, due is {due}"
-    if order.doubts and order.review is None:
-        yield "I6", "is in doubt, and nobody is asked to review it"
     entries = order_entries(books, order)
     paid = 0
     for number, found in enumerate(entries):
@@ -44,19 +43,40 @@ def order_is_its_entries(books: Books, order: Order) -> Iterator[Finding]:
             yield "I14", f"has no transaction of its number {number}"
     if paid != order.applied.units:
         yield "I6", f"has applied {order.applied.units}, its entries {paid}"
+
+
+def order_waits_or_is_settled(books: Books, order: Order) -> Iterator[Finding]:
+    """I6, I14: whose it is follows from what it names; who must look at it is asked; its facts are what their keys say."""
     if (order.entries > 0) != (order.transaction_id is not None) or (order.entries and order.user_id is None):
         yield "I14", f"has {order.entries} entries, the transaction {order.transaction_id}, the user {order.user_id}"
     asked = books.purchases.get(order.purchase_id) if order.purchase_id else None
-    if asked is not None and order.user_id != asked.user_id and order.entries and order.email is None:
-        yield "I14", f"was applied to {order.user_id}, and {asked.user_id} asked for it"
-    if order.user_id is not None and asked is None and order.email is None:
-        yield "I14", f"is applied to {order.user_id}, and nothing says why"
+    if order.user_id is not None and asked is None and order.email is None and not order.is_decided:
+        yield "I14", f"is of {order.user_id}, and nothing says why"
+    if asked is not None and order.user_id not in (None, asked.user_id) and order.email is None:
+        yield "I14", f"is of {order.user_id}, and {asked.user_id} asked for it"
+    waits = order.review is not None
+    if order.in_review != waits or (bool(order.doubts) and not order.is_decided and not waits):
+        yield "I6", f"has the doubts {order.doubts}, and its review is {order.review}"
+    if order.user_id is not None and order.disputed != order.has_open_dispute and not is_unfit(order):
+        yield "I14", f"counts as disputed: {order.disputed}, its facts say {order.has_open_dispute}"
     for key, fact in order.facts.items():
-        if _PREFIXES.get(fact.kind, key.partition(":")[0]) != key.partition(":")[0]:
+        name = key.partition(":")[0]
+        if _NAMES.get(fact.kind, name) != name:
             yield "I6", f"keeps a {fact.kind} as {key}"
 
 
-_PREFIXES = {FactKind.PAID: "paid", FactKind.REFUND: "refund", FactKind.CANCEL: "cancel"}
+_NAMES = {
+    FactKind.PAID: "paid",
+    FactKind.REFUND: "refund",
+    FactKind.CANCEL: "cancel",
+    FactKind.APPROVED: "decision",
+    FactKind.REJECTED: "decision",
+}
+
+
+def is_unfit(order: Order) -> bool:
+    """Whether it waits because no wallet can hold, or owe, what it brings."""
+    return order.review is not None and order.review.startswith(_UNFIT)
 
 
 def order_entries(books: Books, order: Order) -> list[list[Entry]]:
@@ -112,10 +132,10 @@ def accrual_is_its_entry(books: Books, accrual: Accrual) -> Iterator[Finding]:
     matured = accrual.state is AccrualState.MATURED
     if (accrual.matured_by is not None) != (matured and bool(accrual.amount)):
         yield "I14", f"is {accrual.state}, by {accrual.matured_by}"
-    if accrual.matured_by is not None:
-        _, batch = books.effects.get(accrual.matured_by), books.matured[accrual.matured_by]
+    if accrual.matured_by is not None and (books.whole or accrual.matured_by in books.entries):
+        batch = books.matured[accrual.matured_by]
         total = sum(each.amount.units for each in batch)
-        if -books.effects.get(accrual.matured_by, {}).get(address, 0) != total:
+        if -books.effects.get(accrual.matured_by, Counter())[address] != total:
             yield "I14", f"matured by {accrual.matured_by}, which did not move the {total} of its accruals"
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from domain import hiring, ledger, metering, revenue, sessions
 from domain.books import Books, Finding
@@ -66,11 +65,9 @@ def session_kept_its_terms(books: Books, session: Session) -> Iterator[Finding]:
     beyond -= session.surcharge_per_minute.units * minutes
     if beyond < 0 or (beyond and session.type is not SessionType.OWNED):
         yield "I14", f"holds {beyond} beside its price"
-    if session.type is SessionType.OWNED:
-        expected = (None, None, session.hirer_id)
-    else:
-        expected = (derived_id(Kind.LISTING, session.agent_id), session.pricing, session.owner_id)
-    if (session.listing_id, session.pricing, session.owner_id) != expected:
+    listing_id = None if session.type is SessionType.OWNED else derived_id(Kind.LISTING, session.agent_id)
+    by_type = (session.type is SessionType.HIRED, session.type is SessionType.OWNED, listing_id)
+    if (session.pricing is not None, session.owner_id == session.hirer_id, session.listing_id) != by_type:
         yield "I14", f"is of the type {session.type}, and its listing, pricing or owner is not"
     if session.type is not SessionType.HIRED and session.shares != revenue.ALL_TO_PLATFORM:
         yield "I14", "shares with others than the platform"
@@ -128,10 +125,9 @@ def session_is_its_usage(books: Books, session: Session) -> Iterator[Finding]:
     if session.version != version:
         yield "I14", f"is at version {session.version}, its changes make {version}"
     moments = _moments(books, session, records)
+    changed = max(moments) if len(moments) > 1 else None
     if session.settlement is not None:
         changed = session.settlement.ended_at
-    else:
-        changed = max(moments) if len(moments) > 1 else None
     if session.changed_at != changed:
         yield "I14", f"was changed last at {session.changed_at}, its records say {changed}"
     used = [record.at for record in records if record.dof and session.type is not SessionType.TRIAL]
@@ -139,7 +135,7 @@ def session_is_its_usage(books: Books, session: Session) -> Iterator[Finding]:
         yield "I14", f"was used last at {session.usage_at}, its records do not say so"
 
 
-def _moments(books: Books, session: Session, records: list[UsageRecord]) -> list[Any]:
+def _moments(books: Books, session: Session, records: list[UsageRecord]) -> list[datetime]:
     """When it was started and changed, its settlement aside, by whichever process's clock."""
     entries = (books.entry(EntryKind.EXTEND, session.id, each.partition(":")[0]) for each in session.extensions)
     found = [session.started_at, *(record.at for record in records), *(each.at for each in entries if each)]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from domain import hiring, ledger, revenue
-from domain.audit_orders import PAYOUT_KINDS, UNFIT, derived_paper, order_entries
+from domain.audit_orders import PAYOUT_KINDS, derived_paper, is_unfit, order_entries
 from domain.books import Books, Finding
 from domain.ids import Kind, derived_id, fingerprint
 from domain.ledger import Entry, EntryKind
+from domain.orders import PurchaseStatus
 from domain.payouts import PayoutState
-from domain.purchases import PurchaseStatus
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 
 
@@ -108,20 +108,22 @@ def _of_order(books: Books, paper: Transaction) -> Fields | None:
     begun = asked is not None and asked.transaction_id == paper.id
     if not begun and paper.id != derived_id(Kind.TRANSACTION, "order", order.id, number):
         return None
-    rising = entry.kind is EntryKind.PURCHASE
-    waits = order.review is not None and order.review.startswith(UNFIT)
-    status = TransactionStatus(order.outcome.value) if number == 0 and not waits else TransactionStatus.COMPLETED
+    kind = TransactionType.PURCHASE if entry.kind is EntryKind.PURCHASE else TransactionType.REFUND
+    status = TransactionStatus(order.outcome.value) if number == 0 else TransactionStatus.COMPLETED
     return {
         **_BARE,
         **_of_entry(entry, order.user_id),
         "user_id": order.user_id,
-        "type": TransactionType.PURCHASE if rising else paper.type,
-        "status": paper.status if number == 0 and waits else status,
+        "type": TransactionType.DISPUTE if number and order.was_disputed and paper.type is _DISPUTE else kind,
+        "status": paper.status if is_unfit(order) else status,
         "amount": -books.effects[entry.id][f"world:{order.rail.value.lower()}"],
         "created_at": asked.created_at if asked is not None and begun else entry.at,
         "payment_method": PaymentMethod(order.rail.value),
         "external_reference": order.reference,
     }
+
+
+_DISPUTE = TransactionType.DISPUTE
 
 
 def _of_purchase(books: Books, paper: Transaction) -> Fields | None:
@@ -131,7 +133,7 @@ def _of_purchase(books: Books, paper: Transaction) -> Fields | None:
         return None
     orders = [each for each in books.orders_of.get(asked.id, ()) if each.user_id == asked.user_id]
     over = [each for each in orders if each.entries == 0 and each.outcome in _OVER]
-    closed = [each for each in over if each.reference == paper.external_reference]
+    closed = [each for each in orders if each.reference == paper.external_reference]
     expected: dict[str, object] = {
         **_BARE,
         "user_id": asked.user_id,
@@ -144,10 +146,11 @@ def _of_purchase(books: Books, paper: Transaction) -> Fields | None:
         "payment_method": PaymentMethod(asked.rail.value),
         "external_reference": asked.id,
     }
-    if over:
-        reference = closed[0].reference if closed else over[0].reference
-        status = TransactionStatus((closed or over)[0].outcome.value)
-        return expected | {"status": status, "external_reference": reference}
+    if closed and closed[0].entries:  # it was over, and a refund that came back brought it to life again
+        return expected | {"status": paper.status, "external_reference": paper.external_reference}
+    if closed or over:
+        by = (closed or over)[0]
+        return expected | {"status": TransactionStatus(by.outcome.value), "external_reference": by.reference}
     if any(each.entries for each in orders):
         return None
     return expected | {"completed_at": None}

@@ -49,8 +49,8 @@ class Owed:
 class Books:
     """The ledger's records by document id, all of one moment `at`.
 
-    Where the books are not `whole`, they hold all that hangs together with some entries, and the wallets' chains begin
-    with the earliest of these: what lies before was checked before.
+    With `first` the books are not whole: they hold all that hangs together with some entries, and `first` gives, by
+    user, the version from which the wallet's entries are among them. What lies before was checked before.
     """
 
     at: datetime
@@ -64,7 +64,11 @@ class Books:
     transactions: Mapping[str, Transaction]
     payouts: Mapping[str, Payout]
     owed: Mapping[str, Owed]
-    whole: bool = True
+    first: Mapping[str, int] | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.first is None
 
     @cached_property
     def by_ref(self) -> Mapping[str, list[Entry]]:
@@ -78,8 +82,9 @@ class Books:
         """Each user's entries by the version of the wallet that they made."""
         found: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.entries.values():
-            for user_id in entry.after:
-                found[user_id].append(entry)
+            for user_id, after in entry.after.items():
+                if self.first is None or after.version >= self.first.get(user_id, after.version + 1):
+                    found[user_id].append(entry)
         for user_id, entries in found.items():
             entries.sort(key=lambda entry: entry.after[user_id].version)
         return found
@@ -104,6 +109,11 @@ class Books:
             if session.settlement is None:
                 held[session.hirer_id] += session.held.units
         return held
+
+    @cached_property
+    def disputed(self) -> Counter[str | None]:
+        """How many orders of each user are disputed."""
+        return Counter(order.user_id for order in self.orders.values() if order.disputed)
 
     @cached_property
     def matured(self) -> Mapping[str, list[Accrual]]:

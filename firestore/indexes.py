@@ -86,7 +86,7 @@ UNINDEXED: dict[str, tuple[str, ...]] = {
     "purchases": ("created_at", "checkout_url", "fingerprint", "price"),
     "orders": ("created_at", "facts", "review"),
     "inbox": ("received_at", "body"),
-    "outbox": ("at", "due_at", "not_before", "events", "args"),
+    "outbox": ("at", "kept_until", "due_at", "not_before", "events", "args"),
     "topics": ("sequence",),
 }
 

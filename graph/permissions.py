@@ -9,7 +9,6 @@ from typing import Any
 import strawberry
 from strawberry.extensions import FieldExtension
 from strawberry.schema_directive import Location
-from strawberry.types.field import StrawberryField
 
 from domain.users import Role
 from graph.context import Context, Info
@@ -73,9 +72,6 @@ class Gate(FieldExtension):
     def __init__(self, permission: Permission, *, confirms: bool) -> None:
         self.permission = permission
         self.confirms = confirms
-
-    def apply(self, field: StrawberryField) -> None:
-        field.directives.append(self.permission.directive)
 
     async def resolve_async(self, next_: Any, source: Any, info: Info, **kwargs: Any) -> Any:
         await self.permission.check(info.context)

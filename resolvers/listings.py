@@ -257,6 +257,7 @@ def _begin_reviews(context: Context, listing_id: str, selected: list[Selection])
     """Start reading the pages of reviews that the operation selects under this listing."""
     for field in _fields(selected, "reviews"):
         first, after = field.arguments.get("first"), field.arguments.get("after")
+        first = None if first is None else int(first)  # Strawberry gives a number in the query's text as a text
         asked = ("reviews", listing_id, first, after)
         if asked not in context.prefetched:
             begun = asyncio.ensure_future(read_reviews(context, listing_id, first, after))

@@ -30,6 +30,7 @@ from graph.errors import (
     WalletFrozen,
 )
 from graph.types.sessions import Session
+from graph.types.users import wallet_of
 from graph.types.wallets import Distribution, Wallet
 from resolvers import nodes
 
@@ -142,7 +143,7 @@ class RecordUsagePayload:
 @strawberry.type
 class EndSessionPayload:
     session: Session
-    wallet: Wallet | None = strawberry.field(description="The hirer's; null for the owner and for a moderator.")
+    wallet: Wallet = strawberry.field(description="The viewer's own.")
 
 
 @strawberry.type
@@ -272,7 +273,7 @@ async def end_session(info: Info, input: EndSessionInput) -> EndSessionResult:
     record, wallet = await context.store.sessions.end(
         context.signed_in, input.session_id, input.idempotency_key, context.now, moderator=moderator
     )
-    own = Wallet.of(wallet) if record.hirer_id == context.user_id else None
+    own = Wallet.of(wallet) if record.hirer_id == context.user_id else await wallet_of(context)
     return EndSessionPayload(session=Session.of(record, context), wallet=own)
 
 

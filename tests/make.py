@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -126,15 +127,16 @@ class World:
     rows: list[OutboxRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        jitter = random.Random(1).random
         self.store = Store(
             self.backend,
             self.policy,
             clock=lambda: self.now,
-            jitter=lambda: 0.5,
+            jitter=jitter,
             told=self._told,
             rehearse=self.rehearse,
         )
-        self.commits = Commits(self.backend, jitter=lambda: 0.5, told=self._told, rehearse=self.rehearse)
+        self.commits = Commits(self.backend, jitter=jitter, told=self._told, rehearse=self.rehearse)
         self._deliveries = 0
         self._funded = 0
 

@@ -198,5 +198,5 @@ class DofPackage:
 @strawberry.type
 class Purchase:
     id: strawberry.ID
-    checkout_url: str | None
+    checkout_url: str
     transaction: Transaction

@@ -152,11 +152,11 @@ async def test_a_purchase_and_its_credit(world: Priced) -> None:
     told = facts(paid(), purchase_id=purchase.id, user_hint=MAX)
     delivery = await world.deliver(told)
     with world.cost() as cost:
-        await world.store.purchases.absorb(delivery, lambda _: told, NOW)
+        await world.store.orders.absorb(delivery, lambda _: told, NOW)
     assert (cost.rpcs, cost.rounds, cost.reads, cost.writes) == (2, 2, 5, 5)
     assert cost.written == {"orders", "wallets", "entries", "transactions", "outbox"} <= OWN
     with world.cost() as again:
-        await world.store.purchases.absorb(delivery, lambda _: told, NOW)
+        await world.store.orders.absorb(delivery, lambda _: told, NOW)
     assert (again.rpcs, again.writes) == (1, 0)
 
 
@@ -166,12 +166,12 @@ async def test_a_credit_without_a_hint(world: Priced) -> None:
     told = facts(paid(), purchase_id=purchase.id)
     delivery = await world.deliver(told)
     with world.cost() as cost:
-        await world.store.purchases.absorb(delivery, lambda _: told, NOW)
+        await world.store.orders.absorb(delivery, lambda _: told, NOW)
     assert (cost.rpcs, cost.reads, cost.writes) == (3, 5, 5)
     refunded = facts(make.refund(1, 100))
     delivery = await world.deliver(refunded)
     with world.cost() as cost:
-        await world.store.purchases.absorb(delivery, lambda _: refunded, NOW)
+        await world.store.orders.absorb(delivery, lambda _: refunded, NOW)
     assert (cost.rpcs, cost.writes) == (3, 5)
 
 

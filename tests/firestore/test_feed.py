@@ -306,6 +306,7 @@ async def test_a_session_whose_history_is_gone(world: World) -> None:
     await live(world, session)
     ended = await world.get(SESSIONS, session.id)
     await forget(world, 1, 4, 7, 10, topic=session_topic(session.id))
+    await forget(world, 1)
     world.now += 30 * DAY
     async with aclosing(world.store.feed.follow_session(ended, Mark(3, NOW))) as source:
         (gap,) = await take(source, 1)

@@ -145,7 +145,7 @@ async def test_twenty_deliveries_at_once_credit_once(anywhere: World) -> None:  
     purchase = await begin(anywhere)
     told = facts(paid(), purchase_id=purchase.id, user_hint=MAX)
     deliveries = [await anywhere.deliver(told) for _ in range(20)]
-    absorb = anywhere.store.purchases.absorb
+    absorb = anywhere.store.orders.absorb
     await asyncio.gather(*(absorb(each, lambda _: told, NOW) for each in deliveries))
     assert await anywhere.wallet("max") == (150_000, 0, 0)
     assert len(await anywhere.all(ENTRIES)) == 1

@@ -57,7 +57,10 @@ class StandIn:
         await asyncio.sleep(answer.after_seconds)
         told = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         sent = {"Content-Type": "application/json", "Content-Length": str(len(told)), "Connection": "close"}
-        lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{name}: {value}" for name, value in (sent | answer.headers).items())]
+        lines = [
+            f"HTTP/1.1 {answer.status} Whatever",
+            *(f"{name}: {value}" for name, value in (sent | answer.headers).items()),
+        ]
         writer.write("\r\n".join([*lines, "", ""]).encode() + told)
         try:
             await writer.drain()

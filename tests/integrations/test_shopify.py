@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from domain.errors import Unavailable
 from domain.money import Dof, Money
-from domain.orders import FactKind, Order, OrderFacts, OrderLine, Report, absorb
+from domain.orders import NO_CURRENCY, FactKind, Order, OrderFacts, OrderLine, Report, absorb
 from domain.purchases import Package, Rail, Tier
 from integrations.local import checkout as local
 from integrations.services import CheckoutGateway, Signatures
@@ -33,6 +34,9 @@ PACKAGES = (
     Package("DOF-500K-SILVER", "Silver", Tier.SILVER, Dof(500_000), Dof(25_000), Money(1499, "USD")),
 )
 BOUGHT = 1_050_000  # two of DOF-500K-SILVER with their bonus: what the stored order is worth
+PAID = Report(  # 29.98 for the goods and 2.40 of tax
+    "paid", FactKind.PAID, Money(2998, "USD"), (OrderLine("DOF-500K-SILVER", 2),), gross=Money(3238, "USD")
+)
 TOPICS = ["orders/create", "orders/paid", "orders/cancelled", "refunds/create"]
 
 
@@ -134,9 +138,10 @@ class TestOrders:
             shop=SHOP,
             reference=ORDER,
             test=False,
-            reports=(Report("paid", FactKind.PAID, Money(2998, "USD"), (OrderLine("DOF-500K-SILVER", 2),)),),
+            reports=(PAID,),
             purchase_id=PURCHASE,
             email="max@jiga.test",
+            user_hint=USER,
         )
 
     def test_create_and_paid_tell_one_fact(self) -> None:  # T-W06
@@ -208,6 +213,14 @@ class TestMoney:
     def test_what_the_goods_cost(self, changes: dict[str, object], minor_units: int) -> None:
         report = paid(**changes)
         assert (report.money, report.doubt) == (Money(minor_units, "USD"), None)
+
+    @pytest.mark.parametrize(
+        "changes", [{}, {"taxes_included": True}, {"total_tip_received": "1.00"}, {"current_total_price": "0.00"}]
+    )
+    def test_what_was_captured_is_the_whole_price(self, changes: dict[str, object]) -> None:
+        """Refunds give back parts of it, tax and shipping included."""
+        assert paid(**changes).gross == Money(3238, "USD")
+        assert paid(**changes, total_price="32.4").gross == Money(3240, "USD")
 
     @pytest.mark.parametrize(
         ("currency", "price", "expected"),
@@ -422,7 +435,9 @@ class TestUndo:
         [
             ([transaction(amount="1e3")], "its amount is '1e3', which is no amount of USD"),
             ([transaction(amount="-1.00")], "its amount is '-1.00', which is no amount of USD"),
-            ([transaction(currency=None)], "its currency is None, which is no currency"),
+            ([transaction(currency="usd")], "its currency is 'usd', which is no currency"),
+            ([transaction(currency=1)], "its currency is 1, which is no currency"),
+            ([transaction(), transaction(currency=None)], "it gives money back in several currencies: USD, XXX"),
             ([transaction(), transaction(currency="CAD")], "it gives money back in several currencies: CAD, USD"),
             (
                 [transaction(amount="999999999999999.99")],
@@ -433,6 +448,12 @@ class TestUndo:
     def test_an_unreadable_refund_is_a_doubt(self, transactions: object, doubt: str) -> None:
         (report,) = refund(transactions=transactions).reports
         assert report == Report("refund:929361463001", FactKind.REFUND, None, doubt=doubt)
+
+    @pytest.mark.parametrize("absent", [{"currency": None}, {}])
+    def test_a_refund_that_names_no_currency_is_in_its_orders(self, absent: dict[str, object]) -> None:
+        given = {name: value for name, value in transaction().items() if name != "currency"} | absent
+        (report,) = refund(transactions=[given, given]).reports
+        assert (report.money, report.doubt) == (Money(200, NO_CURRENCY), None)
 
     def test_a_refund_in_the_buyers_currency_is_a_doubt(self) -> None:  # T-W16
         (report,) = refund(transactions=[transaction(amount="780", currency="JPY")]).reports
@@ -456,17 +477,31 @@ class TestUndo:
         created = read_order("orders/create", SHOP, bought)
         settled = read_order("orders/paid", SHOP, bought)
         gone = read_order("orders/cancelled", SHOP, cancelled)
-        half = Dof(BOUGHT * (2998 - 1619) // 2998)
+        half = Dof(BOUGHT * (3238 - 1619) // 3238)
         assert order_of(created, refund(), settled).target == order_of(refund(), settled, created).target == half
         assert order_of(gone).facts == order_of(settled, gone).facts == order_of(gone, created, settled).facts
         assert order_of(gone, settled).target == Dof(0)
         assert order_of(refund()).target == Dof(0)
 
     def test_a_topic_cannot_make_a_payment_a_cancellation(self) -> None:  # T-W19: the topic is not signed
-        with pytest.raises(Malformed, match="no cancelled_at"):
+        with pytest.raises(Malformed, match="its cancelled_at is null"):
             read_order("orders/cancelled", SHOP, payload("orders_paid"))
         told = read_order("orders/paid", SHOP, payload("orders_cancelled"))
         assert told == read_order("orders/cancelled", SHOP, payload("orders_cancelled"))
+
+    def test_a_body_that_does_not_say_is_cancelled_where_the_topic_says_so(self) -> None:
+        told = json.loads(payload("orders_paid"))
+        del told["cancelled_at"]
+        body = json.dumps(told).encode()
+        kinds = {
+            topic: [report.kind for report in read_order(topic, SHOP, body).reports]
+            for topic in ("orders/create", "orders/paid", "orders/cancelled")
+        }
+        assert kinds == {
+            "orders/create": [FactKind.PAID],
+            "orders/paid": [FactKind.PAID],
+            "orders/cancelled": [FactKind.PAID, FactKind.CANCEL],
+        }
 
     @pytest.mark.parametrize("topic", ["orders/create", "orders/paid", "orders/cancelled"])
     def test_a_refund_is_no_order_and_an_order_no_refund(self, topic: str) -> None:  # T-W19
@@ -640,9 +675,10 @@ class TestLocalCheckout:
             shop=SHOP,
             reference=str(local.order_number("order", PURCHASE)),
             test=True,
-            reports=(paid(),),
+            reports=(replace(PAID, gross=Money(2998, "USD")),),  # without tax, all that was captured is the price
             purchase_id=PURCHASE,
             email="max@jiga.test",
+            user_hint=USER,
         )
         assert 2**61 <= int(told.reference) < 2**62
 

@@ -98,7 +98,9 @@ class TestCloudTasks:
         (request,) = cloud.stand_in.requests
         task = request.task
         assert request.parent == QUEUE
-        assert task.name == f"{QUEUE}/tasks/{hashlib.sha256(b'apply_order' + bytes(1) + b'out_1').hexdigest()}"
+        assert (
+            task.name == f"{QUEUE}/tasks/{hashlib.sha256(b'apply_order' + bytes(1) + b'out_1' + bytes(1)).hexdigest()}"
+        )
         assert task.http_request.http_method is HttpMethod.POST
         assert task.http_request.url == "https://api.jiga.test/tasks/apply_order"
         assert dict(task.http_request.headers) == {"Content-Type": "application/json"}
@@ -116,14 +118,17 @@ class TestCloudTasks:
         await queue.close()
         assert cloud.stand_in.requests[0].task.schedule_time == later
 
-    async def test_the_row_and_the_task_name_it(self, cloud: Cloud) -> None:
+    async def test_the_row_the_task_and_the_moment_name_it(self, cloud: Cloud) -> None:
+        """A name stays taken for hours: a row that asks to be delivered later is another task."""
         queue = cloud.connected()
-        for name, row in (("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")):
-            await queue.enqueue(name, row, ARGS)
+        soon, later = (datetime(2026, 11, 21, hour, tzinfo=UTC) for hour in (10, 11))
+        asked = [("a", "1", None), ("a", "2", None), ("b", "1", None), ("a", "1", soon), ("a", "1", later)]
+        for name, row, moment in asked * 2:
+            await queue.enqueue(name, row, ARGS, not_before=moment)
         await queue.close()
         names = [request.task.name for request in cloud.stand_in.requests]
-        assert names[0] == names[1]
-        assert len(set(names)) == 3
+        assert names[:5] == names[5:]
+        assert len(set(names)) == 5
 
     async def test_a_task_that_exists_is_a_success(self, cloud: Cloud) -> None:
         cloud.stand_in.statuses = [grpc.StatusCode.ALREADY_EXISTS]
