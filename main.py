@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import secrets
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 import uvicorn
@@ -23,16 +20,18 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from demo.seed import ACCOUNTS, PASSWORD, seed
 from domain.policy import Policy
 from domain.purchases import Rail
+from firestore.backend import Backend
 from firestore.cloud import CloudBackend
 from firestore.counting import CountingBackend
 from firestore.store import Store
 from functions.caller import Caller, tasks
 from functions.metrics import Figures, metrics_route
 from functions.outbox import Dispatcher
-from functions.pages import LocalShop, front
+from functions.pages import LocalCheckoutPage, LocalOnboardingPage, front, post
 from functions.router import Doors
 from functions.schedule.rounds import Clock, rounds
 from functions.webhooks.shopify import ShopifyDoor
+from functions.webhooks.stripe import StripeDoor
 from graph.connection import Cursors
 from graph.context import Desk
 from graph.errors import present
@@ -41,21 +40,30 @@ from graph.http import graphql_route
 from graph.schema import make_schema
 from graph.sign_in import Reception
 from graph.websocket import SocketDoor
+from integrations.connect import StripePayouts
 from integrations.identity import FirebaseIdentity
-from integrations.local.checkout import LocalCheckout
+from integrations.local import checkout
+from integrations.local import connect as onboarding
+from integrations.local import stripe as stripe_page
+from integrations.local.checkout import Cart, LocalCheckout, order_payload
+from integrations.local.connect import LocalPayouts
+from integrations.local.firestore import LocalFirestore, LocalFirestoreError
 from integrations.local.identity import LocalIdentity
 from integrations.local.queue import LocalCaller, LocalQueue
+from integrations.local.stripe import CHOICES, LocalStripeCheckout, session_payload
 from integrations.services import CheckoutGateway, IdentityGateway, OrderSource, PayoutGateway, TaskCaller, TaskQueue
 from integrations.shopify import ShopifyCheckout, ShopifySignatures
+from integrations.shopify import sign as sign_shopify
+from integrations.stripe import StripeApi, StripeCheckout, StripeSignatures
+from integrations.stripe import sign as sign_stripe
+from integrations.stripe_orders import StripeOrders
 from integrations.tasks import CloudTasks, OidcCaller
 from resolvers.loaders import make_loaders
 from settings import Settings, SettingsError, read_policy, require_startable
 
 log = structlog.get_logger(__name__)
 
-HERE = Path(__file__).parent
 LOCAL_SHOP = "jiga-local.myshopify.com"
-READY_SECONDS_MAX = 20  # a cold start of the local Firestore takes about one
 DRAIN_SECONDS = 8.0  # what a stopping process gives to the mutations under way
 
 
@@ -65,29 +73,11 @@ def now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What signs cursors and webhooks. `webhook` is empty where the Shopify door stays shut."""
+    """What signs cursors and webhooks. A rail without a secret has its door shut."""
 
     cursor: bytes
-    webhook: tuple[str, ...]
-
-
-class LocalFirestore:
-    """The project's own Firestore, as a child process that ends with this one."""
-
-    def __init__(self, data: Path) -> None:
-        command = [sys.executable, "-m", "emulator", "--port", "0", "--data", str(data)]
-        command += ["--indexes", str(HERE / "firestore" / "firestore.indexes.json"), "--parent-pid", str(os.getpid())]
-        self._process = subprocess.Popen(command, cwd=HERE, stdout=subprocess.PIPE, text=True)  # noqa: S603
-        assert self._process.stdout is not None, "its output is read"
-        line = self._process.stdout.readline().strip()
-        if not line.startswith("ready on "):
-            self._process.terminate()
-            raise SettingsError(f"The local Firestore did not start: is {data} in use by another process?")
-        self.host = line.removeprefix("ready on ")
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(READY_SECONDS_MAX)
+    shopify: tuple[str, ...]
+    stripe: tuple[str, ...]
 
 
 class House:
@@ -101,28 +91,59 @@ class House:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.secrets = _secrets(settings)
         self.firestore = self._start_firestore()
-        host = self.firestore.host if self.firestore else settings.firestore_emulator_host
-        cloud = CloudBackend(settings.project, settings.database, emulator_host=host)
-        self.backend = CountingBackend(cloud)
+        self.backend = CountingBackend(self._backend())
         self.queue = self._queue()
         self.dispatcher = Dispatcher(self.queue)
         self.store = Store(self.backend, self.policy, clock=clock, jitter=random.random, told=self.dispatcher.told)
-        self.payouts: PayoutGateway | None = None
+        self._build_rails()
         self.caller = Caller(self.store, self.dispatcher, clock, tasks(self.payouts))
         self.identity = self._identity()
-        self.shop = settings.shopify_shop or LOCAL_SHOP
-        self.shopify = ShopifyDoor(
-            self.store,
-            ShopifySignatures(self.secrets.webhook) if self.secrets.webhook else None,
-            shop=self.shop,
-            any_shop=settings.shopify_shop is None,
-            money_is_live=settings.money_mode == "live",
-            clock=clock,
-        )
-        self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout()}
         self.rounds = rounds(self.store, self.dispatcher, self._order_sources(), settings.schedule_seconds)
         self.schedule = Clock(self.rounds, clock)
         self._build_graph()
+
+    def _build_rails(self) -> None:
+        """Both payment rails: the door that takes their webhooks, the page to pay on, and the way to pay creators."""
+        settings, live = self.settings, self.settings.money_mode == "live"
+        self.shop = settings.shopify_shop or LOCAL_SHOP
+        signed = ShopifySignatures(self.secrets.shopify) if self.secrets.shopify else None
+        any_shop = settings.shopify_shop is None
+        self.shopify = ShopifyDoor(
+            self.store, signed, shop=self.shop, any_shop=any_shop, money_is_live=live, clock=self.clock
+        )
+        stamped = StripeSignatures(self.secrets.stripe, self.clock) if self.secrets.stripe else None
+        self.stripe = StripeDoor(self.store, stamped, money_is_live=live, clock=self.clock)
+        key = settings.stripe_api_key
+        self.stripe_api = StripeApi(key.get_secret_value()) if key else None
+        back = f"{self.base_url}/"
+        stripe_page: CheckoutGateway = LocalStripeCheckout(lambda: self.base_url)
+        self.payouts: PayoutGateway | None = None
+        if self.stripe_api is not None:
+            stripe_page = StripeCheckout(self.stripe_api, success_url=back, cancel_url=back)
+            self.payouts = StripePayouts(self.stripe_api, return_url=back, refresh_url=back)
+        elif self.secrets.stripe:
+            self.payouts = LocalPayouts(
+                lambda: self.base_url, self.secrets.stripe[0], self._post_stripe, clock=self.clock, test=not live
+            )
+        self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout(), Rail.STRIPE: stripe_page}
+
+    async def _post_shopify(self, cart: Cart, choice: str) -> bool:
+        """What the shop does when the local page is paid on."""
+        order = order_payload(cart, at=self.clock(), test=self.settings.money_mode == "test")
+        signature = sign_shopify(order, self.secrets.shopify[0])
+        headers = {"x-shopify-topic": "orders/paid", "x-shopify-hmac-sha256": signature}
+        return await post(self.shopify, order, headers)
+
+    async def _pay_stripe(self, cart: Cart, choice: str) -> bool:
+        """What Stripe does when the local page is paid on, or left."""
+        if choice not in CHOICES:
+            return False
+        at = self.clock()
+        body = session_payload(cart, choice, at=at, test=self.settings.money_mode == "test")
+        return await self._post_stripe(body, sign_stripe(body, self.secrets.stripe[0], at))
+
+    async def _post_stripe(self, body: bytes, signature: str) -> bool:
+        return await post(self.stripe, body, {"stripe-signature": signature})
 
     def _build_graph(self) -> None:
         settings = self.settings
@@ -144,7 +165,15 @@ class House:
     def _start_firestore(self) -> LocalFirestore | None:
         if self.settings.is_production or self.settings.firestore_emulator_host:
             return None
-        return LocalFirestore(self.settings.data_dir / "firestore.sqlite3")
+        try:
+            return LocalFirestore(self.settings.data_dir / "firestore.sqlite3")
+        except LocalFirestoreError as problem:
+            raise SettingsError(str(problem)) from problem
+
+    def _backend(self) -> Backend:
+        settings = self.settings
+        host = self.firestore.host if self.firestore else settings.firestore_emulator_host
+        return CloudBackend(settings.project, settings.database, emulator_host=host)
 
     def _identity(self) -> IdentityGateway:
         settings = self.settings
@@ -178,7 +207,7 @@ class House:
 
     def _order_sources(self) -> list[OrderSource]:
         """The providers' own books, where there is an account to read them with."""
-        return []
+        return [StripeOrders(self.stripe_api, clock=self.clock)] if self.stripe_api else []
 
     def _checkout(self) -> CheckoutGateway:
         settings = self.settings
@@ -200,7 +229,7 @@ class House:
             allowed_origins=settings.allowed_origins,
         )
         by_name = {each.name: each for each in self.rounds}
-        doors = Doors(self.store, self.shopify, self.caller, by_name, self._task_caller(), self.clock)
+        doors = Doors(self.store, self.shopify, self.stripe, self.caller, by_name, self._task_caller(), self.clock)
         figures = Figures(
             counters={
                 "firestore_rpcs": lambda: self.backend.totals.rpcs,
@@ -219,10 +248,17 @@ class House:
             metrics_route(figures),
             *doors.routes(),
         ]
-        if isinstance(self.checkouts[Rail.SHOPIFY], LocalCheckout) and self.secrets.webhook:
-            test = settings.money_mode == "test"
-            shop = LocalShop(self.store, self.shopify, self.secrets.webhook[0], self.shop, test=test, clock=self.clock)
-            routes += shop.routes()
+        return [*routes, *self._local_pages()]
+
+    def _local_pages(self) -> list[Route]:
+        """The pages that stand in for a provider's, each only where that provider is not connected."""
+        routes: list[Route] = []
+        if isinstance(self.checkouts[Rail.SHOPIFY], LocalCheckout) and self.secrets.shopify:
+            routes += LocalCheckoutPage(self.store, checkout.PATH, checkout.page, self._post_shopify).routes()
+        if isinstance(self.checkouts[Rail.STRIPE], LocalStripeCheckout) and self.secrets.stripe:
+            routes += LocalCheckoutPage(self.store, stripe_page.PATH, stripe_page.page, self._pay_stripe).routes()
+        if isinstance(self.payouts, LocalPayouts):
+            routes += LocalOnboardingPage(onboarding.PATH, onboarding.page, self.payouts.confirm).routes()
         return routes
 
     async def start(self) -> None:
@@ -246,6 +282,8 @@ class House:
         await self.dispatcher.close()
         await self.queue.close()
         await asyncio.gather(*(gateway.close() for gateway in self.checkouts.values()))
+        if self.payouts is not None:
+            await self.payouts.close()
         await self.identity.close()
         await self.store.close()
         if self.firestore is not None:
@@ -279,10 +317,15 @@ def _secrets(settings: Settings) -> Secrets:
     """The settings' secrets; a local store makes its own once, and keeps them beside its data."""
     if settings.is_production:
         assert settings.cursor_secret is not None, "require_startable has seen to it"
-        return Secrets(settings.cursor_secret.get_secret_value().encode(), settings.shopify_secrets or ())
+        cursor = settings.cursor_secret.get_secret_value()
+        return Secrets(cursor.encode(), settings.shopify_secrets or (), settings.stripe_secrets or ())
     cursor = settings.cursor_secret.get_secret_value() if settings.cursor_secret else _kept(settings, "cursor")
-    told = settings.shopify_secrets
-    return Secrets(cursor.encode(), (_kept(settings, "shopify-webhook"),) if told is None else told)
+    shopify, stripe = settings.shopify_secrets, settings.stripe_secrets
+    return Secrets(
+        cursor.encode(),
+        (_kept(settings, "shopify-webhook"),) if shopify is None else shopify,
+        (_kept(settings, "stripe-webhook"),) if stripe is None else stripe,
+    )
 
 
 def _kept(settings: Settings, name: str) -> str:
@@ -301,8 +344,9 @@ def _greet(house: House) -> None:
     url = house.base_url
     _say(f"\nJIGA Store is open at {url}")
     _say(f"  GraphQL    {url}/graphql   (HTTP, graphql-transport-ws, and a page for browsers)")
-    if house.secrets.webhook:
-        _say(f"  Webhooks   {url}/webhooks/shopify   signed with {house.secrets.webhook[0]}")
+    for rail, kept in (("shopify", house.secrets.shopify), ("stripe", house.secrets.stripe)):
+        if kept:
+            _say(f"  Webhooks   {url}/webhooks/{rail}   signed with {kept[0]}")
     if house.settings.demo and house.firestore is not None:
         _say("  Accounts   " + ", ".join(f"{email} ({what})" for email, what in ACCOUNTS) + f"; password {PASSWORD}")
     query = "{ listings(first: 3, sort: RATING) { nodes { title pricing { hourly } agent { name rank } } } }"

@@ -49,6 +49,9 @@ class Settings(BaseSettings):
     shopify_variants: dict[str, str] = {}
     shopify_webhook_secret: SecretStr | None = Field(default=None, validation_alias="SHOPIFY_WEBHOOK_SECRET")
 
+    stripe_api_key: SecretStr | None = Field(default=None, validation_alias="STRIPE_API_KEY")
+    stripe_webhook_secret: SecretStr | None = Field(default=None, validation_alias="STRIPE_WEBHOOK_SECRET")
+
     tasks_queue: str | None = None
     tasks_location: str | None = None
     tasks_audience: str | None = None
@@ -68,10 +71,12 @@ class Settings(BaseSettings):
 
         None where nothing is set at all: a local store then makes its own.
         """
-        if self.shopify_webhook_secret is None:
-            return None
-        told = self.shopify_webhook_secret.get_secret_value().split(",")
-        return tuple(part.strip() for part in told if part.strip())
+        return _listed(self.shopify_webhook_secret)
+
+    @property
+    def stripe_secrets(self) -> tuple[str, ...] | None:
+        """The same for Stripe's webhooks."""
+        return _listed(self.stripe_webhook_secret)
 
     @property
     def event_retention(self) -> timedelta:
@@ -82,6 +87,12 @@ class Settings(BaseSettings):
         return timedelta(days=self.inbox_retention_days)
 
 
+def _listed(secret: SecretStr | None) -> tuple[str, ...] | None:
+    if secret is None:
+        return None
+    return tuple(part.strip() for part in secret.get_secret_value().split(",") if part.strip())
+
+
 _NEEDED_IN_PRODUCTION = {
     "GOOGLE_CLOUD_PROJECT": "project",
     "JIGA_PUBLIC_URL": "public_url",
@@ -89,6 +100,8 @@ _NEEDED_IN_PRODUCTION = {
     "JIGA_CURSOR_SECRET": "cursor_secret",
     "JIGA_SHOPIFY_SHOP": "shopify_shop",
     "SHOPIFY_WEBHOOK_SECRET": "shopify_webhook_secret",
+    "STRIPE_API_KEY": "stripe_api_key",
+    "STRIPE_WEBHOOK_SECRET": "stripe_webhook_secret",
     "JIGA_TASKS_QUEUE": "tasks_queue",
     "JIGA_TASKS_LOCATION": "tasks_location",
     "JIGA_TASKS_AUDIENCE": "tasks_audience",

@@ -88,8 +88,8 @@ def entry_moves(books: Books, entry: Entry) -> Iterator[Finding]:
         for address in (posting.source, posting.target):
             if address not in SYSTEM_ADDRESSES and _user_part(address) is None:
                 yield "I1", f"posts to {address}, which is no address"
-    if entry.user_ids != ledger.user_ids(entry.postings):
-        yield "I14", f"names the users {entry.user_ids}, its postings others"
+    if entry.user_ids != tuple(sorted({*ledger.user_ids(entry.postings), *entry.after})):
+        yield "I14", f"names the users {entry.user_ids}, it concerns others"
     if entry.corrects is not None and entry.corrects not in books.entries:
         yield "I14", f"corrects {entry.corrects}, which is no entry"
     moved = {part[0] for part in map(_user_part, books.effects[entry.id]) if part and part[1] in WALLET_PARTS}
@@ -137,7 +137,8 @@ def wallet_is_its_postings(books: Books, wallet: Wallet) -> Iterator[Finding]:
     chain = books.chains.get(wallet.id, [])
     versions = [entry.after[wallet.id].version for entry in chain]
     first = 1 if books.first is None else books.first[wallet.id]
-    if versions != list(range(first, wallet.version + 1)):
+    whole = versions == list(range(first, first + len(versions)))
+    if not whole or wallet.version != first + len(versions) - 1:
         yield "I12", f"is at version {wallet.version}, and has entries of the versions {_shortened(versions)}"
     running = [0, 0, 0]
     if not books.whole and chain:

@@ -118,7 +118,7 @@ def _of_order(books: Books, paper: Transaction) -> Fields | None:
         "status": paper.status if is_unfit(order) else status,
         "amount": -books.effects[entry.id][f"world:{order.rail.value.lower()}"],
         "created_at": asked.created_at if asked is not None and begun else entry.at,
-        "payment_method": PaymentMethod(order.rail.value),
+        "payment_method": PaymentMethod((asked if asked is not None and begun else order).rail.value),
         "external_reference": order.reference,
     }
 
@@ -253,7 +253,8 @@ def entry_is_told(books: Books, entry: Entry) -> Iterator[Finding]:
     needed = {EntryKind.TRANSFER: 2, EntryKind.ADJUST: 1}.get(entry.kind)
     if needed is not None and len(papers) != needed:
         yield "I14", f"is told by {len(papers)} transactions, not {needed}"
-    seen = [paper.user_id for paper in papers if entry.kind is not EntryKind.REFUND or paper.amount < 0]
+    # Who hires an agent of their own making pays for the session, and earns by it: two things, told by two.
+    seen = [(paper.user_id, paper.amount < 0) for paper in papers]
     if len(set(seen)) != len(seen):
         yield "I14", "is told twice to one user"
 

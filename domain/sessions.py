@@ -112,9 +112,7 @@ class Session:
         """
         paid = metering.payable_minutes(self.legs, self.surcharge_per_minute, self.usage, self.held)
         paid_until = self.started_at + MINUTE * paid
-        if paid == self.total_minutes or self.usage_at is None:
-            return paid_until
-        return max(paid_until, self.usage_at)
+        return paid_until if self.usage_at is None else max(paid_until, self.usage_at)
 
     def is_over(self, now: datetime) -> bool:
         """Whether it has ended by `now`, settled or not."""

@@ -26,6 +26,12 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 picks a free port, which the ready line names")
     parser.add_argument("--indexes", type=Path, help="firestore.indexes.json; queries without an index are refused")
     parser.add_argument("--history-seconds", type=float, default=600.0, help="how far back a read_time may lie")
+    parser.add_argument(
+        "--ttl-seconds",
+        type=float,
+        default=60.0,
+        help="how often documents are deleted whose field with a ttl in the indexes file is past",
+    )
     parser.add_argument("--parent-pid", type=int, help="exit when this process ends")
     return parser.parse_args(argv)
 
@@ -62,8 +68,11 @@ async def serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     watch = asyncio.create_task(_outlive(options.parent_pid, ended))
+    expiry = asyncio.create_task(firestore.expiry.run(options.ttl_seconds))
     await ended.wait()
     watch.cancel()
+    expiry.cancel()
+    await asyncio.wait([expiry])  # it reads the file, which is closed below
     firestore.end_streams()
     await server.stop(GRACE_SECONDS)
     await firestore.close()

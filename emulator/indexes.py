@@ -15,15 +15,28 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from emulator.paths import NAME, PATH_END, Database, FieldPath, Segments, format_field, parse_field, segment_key
+from emulator.paths import (
+    NAME,
+    PATH_END,
+    Database,
+    FieldPath,
+    Segments,
+    format_field,
+    parse_field,
+    path_key,
+    segment_key,
+)
 from emulator.protocol import Message, invalid
 from emulator.values import INDEXED_BYTES_MAX, complement, encode, get_field, vector_of
 
 Mode: TypeAlias = Literal["asc", "desc", "contains"]
 Scope: TypeAlias = Literal["collection", "group"]
 
-KEY_FORMAT = 1  # raise it when the bytes of a key change: index rows are then rebuilt at start
+KEY_FORMAT = 2  # raise it when the bytes of a key change: index rows are then rebuilt at start
 ENTRIES_MAX = 40_000  # Firestore quota: index entries of one document
+
+# All documents that expire, of every database: in front of a row's time, in the place where others name their index.
+EXPIRY_PREFIX = hashlib.blake2b(b"expiry", digest_size=12).digest()
 
 _MODES: dict[str, Mode] = {"ASCENDING": "asc", "DESCENDING": "desc", "CONTAINS": "contains"}
 _NAMES = {mode: name for name, mode in _MODES.items()}
@@ -95,12 +108,15 @@ class Catalog:
         self._composites: dict[str, tuple[Index, ...]] = {}
         self._vectors: dict[str, tuple[VectorIndex, ...]] = {}
         self._overrides: dict[str, dict[FieldPath, frozenset[tuple[Scope, Mode]]]] = {}
+        self._expiring: dict[str, FieldPath] = {}
         definition = definition or {}
         for item in definition.get("indexes", ()):
             self._declare(item)
         for item in definition.get("fieldOverrides", ()):
             rows = self._overrides.setdefault(item["collectionGroup"], {})
             path = NAME if item["fieldPath"] == "*" else parse_field(item["fieldPath"])
+            if item.get("ttl"):
+                self._expire(item["collectionGroup"], path)
             rows[path] = frozenset(
                 (_SCOPES[index.get("queryScope", "COLLECTION")], _mode(index)) for index in item.get("indexes", ())
             )
@@ -131,6 +147,11 @@ class Catalog:
         else:
             index = Index(scope, parts, parts[-1].mode == "desc")
         self._composites[group] = (*self._composites.get(group, ()), index)
+
+    def _expire(self, group: str, field: FieldPath) -> None:
+        if group in self._expiring or field == NAME:
+            raise ValueError(f'"ttl" names one field of the collection group {group}, and no more.')
+        self._expiring[group] = field
 
     def composites(self, group: str, scope: Scope) -> list[Index]:
         """The declared composite indexes that can serve queries of one scope."""
@@ -171,6 +192,9 @@ class Catalog:
                 prefix + middle + (complement(name) if index.name_descending else name)
                 for middle in _composite_keys(index, fields)
             )
+        expiry = get_field(fields, self._expiring[group]) if group in self._expiring else None
+        if expiry is not None and expiry.HasField("timestamp_value"):
+            keys.add(EXPIRY_PREFIX + encode(expiry) + path_key(database, segments))
         if len(keys) > ENTRIES_MAX:
             raise invalid(f"Too many index entries for one document: {len(keys)}, at most {ENTRIES_MAX}.")
         return keys

@@ -13,6 +13,7 @@ from google.rpc import status_pb2
 
 from emulator import protocol as p
 from emulator.aggregate import aggregate
+from emulator.expiry import Expiry
 from emulator.filters import Candidate
 from emulator.listing import list_documents
 from emulator.nearest import nearest
@@ -51,6 +52,7 @@ class Firestore(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         self._writer = Writer(storage, self._hub.publish, history_seconds)
         self._transactions = Transactions()
         self._threads = ThreadPoolExecutor(QUERY_THREADS, thread_name_prefix="firestore-query")
+        self.expiry = Expiry(storage, self._writer, self._in_thread)
         self._methods = self._routes()
 
     def _routes(self) -> dict[str, Any]:

@@ -79,7 +79,8 @@ class Agents:
 
     async def restore_version(self, viewer_id: str, expected: Expected, version: int, now: datetime) -> Agent:
         """Make an old configuration the newest version. Two RPCs. Raises as `update`; NotFound for no such version."""
-        if not (is_id(expected.agent_id, Kind.AGENT) and 1 <= version <= VERSION_MAX):
+        _require_id(expected.agent_id)
+        if not 1 <= version <= VERSION_MAX:
             raise NotFound("version")
         old_id = version_id(expected.agent_id, version)
 

@@ -6,13 +6,14 @@ Every process listens to the outbox itself, so any number of them serves the sam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from domain import meter_feed
+from domain.errors import Unavailable
 from domain.events import Event, EventType, session_topic
 from domain.meter_feed import version_of
 from domain.metering import MINUTE
@@ -28,6 +29,8 @@ TICK_GRACE = timedelta(seconds=3)  # a change that began before a full minute is
 RECENT = timedelta(minutes=2)  # so long ago, nobody has missed enough for a bound
 REPLAY_ROWS_MAX = 1_000  # of one topic at a resume; beyond it a GAP says so, and the reader reads the object again
 TARGET_ROWS_MAX = 1_000  # that one listened target gathers beside those
+OUTAGE_SECONDS_MAX = 60.0  # a restart or a failover of Firestore is over by then; a longer one ends the subscription
+OUTAGE_PAUSE_SECONDS = 0.5
 MERGED_MAX = 256  # events that wait for a slow subscriber; its socket's own bound then slows or closes it
 
 
@@ -147,7 +150,7 @@ class Feed:
         """The session as the newest change left it: read again when there is one that `known` does not hold."""
         if all(version_of(event) <= known.version for event in events):
             return known
-        (found,) = await self._backend.get_many([SESSIONS.at(known.id)])
+        (found,) = await patiently(lambda: self._backend.get_many([SESSIONS.at(known.id)]))
         return known if found is None else SESSIONS.decode(found)
 
     async def _last_before(self, topic: str, at: datetime) -> list[Event]:
@@ -198,6 +201,19 @@ class _Reader:
     def _tell(self, told: list[Event]) -> list[Event]:
         self._reached = told[-1].sequence if told else self._reached
         return told
+
+
+async def patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """What is read, once Firestore answers: the stream of changes outlives an outage, and so do the readings that a
+    change asks for. Raises Unavailable after a minute."""
+    give_up = asyncio.get_running_loop().time() + OUTAGE_SECONDS_MAX
+    while True:
+        try:
+            return await read()
+        except Unavailable:
+            if asyncio.get_running_loop().time() >= give_up:
+                raise
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
 
 async def merge(sources: Sequence[AsyncIterator[T]]) -> AsyncGenerator[T, None]:

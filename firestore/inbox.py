@@ -35,16 +35,19 @@ class Inbox:
         now: datetime,
         *,
         outcome: str,
+        subject: str | None = None,
         task: str | None = None,
         args: Mapping[str, str] | None = None,
     ) -> bool:
         """Keep a delivery and, with `task`, ask for its work. One RPC. False, after two, when it was recorded before.
 
+        `subject` is what it is about, by which it is found again.
+
         A repeated delivery needs no second task: the first one's row stays pending until its work is done, so a crash
         between the two loses nothing. Raises Unavailable; the provider then delivers again.
         """
         inbox_id = delivery_id(source, topic, shop, body)
-        kept = InboxRow(inbox_id, source, topic[:80], shop[:255], body, now, now + self._retention, outcome)
+        kept = InboxRow(inbox_id, source, topic[:80], shop[:255], body, now, now + self._retention, outcome, subject)
         writes = [Write(INBOX.at(inbox_id), encode(kept), must_be_absent=True)]
         rows = []
         if task is not None:

@@ -39,6 +39,7 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("sessions", "hirer_id", "started_at desc"),
     ("sessions", "hirer_id", "settled", "started_at desc"),
     ("orders", "in_review", "created_at"),
+    ("orders", "rail", "shop", "email"),
     ("payouts", "user_id", "created_at desc"),
     ("transactions", "user_id", "created_at desc"),
     ("transactions", "user_id", "type", "created_at desc"),

@@ -53,7 +53,7 @@ def enter(
         at=at,
         postings=postings,
         after={user_id: wallet.balances for user_id, wallet in wallets.items()},
-        user_ids=user_ids(postings),
+        user_ids=tuple(sorted({*user_ids(postings), *wallets})),
     )
     tx.create(ENTRIES, entry)
     for wallet in wallets.values():

@@ -50,7 +50,11 @@ class OutboxRow:
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
-    """A webhook as it came, kept for audit; the effect's own guard is for ever, so this one may expire."""
+    """A webhook as it came, kept for audit; the effect's own guard is for ever, so this one may expire.
+
+    `subject` is what it is about: an order's id, or a hash of the customer who asks. `redacted` says that the body no
+    longer names a person.
+    """
 
     id: str
     source: str
@@ -60,6 +64,8 @@ class InboxRow:
     received_at: datetime
     expires_at: datetime
     outcome: str
+    subject: str | None = None
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from firestore.listings import Listings
 from firestore.orders import Orders
 from firestore.outbox import Outbox
 from firestore.payouts import Payouts
+from firestore.privacy import Privacy
 from firestore.purchases import Purchases
 from firestore.records import Collection
 from firestore.refunds import Refunds
@@ -54,6 +55,7 @@ class Store:
         self.payouts = Payouts(backend, commits, policy)
         self.refunds = Refunds(backend, commits, policy)
         self.orders = Orders(backend, commits, policy)
+        self.privacy = Privacy(backend, commits)
         self.purchases = Purchases(backend, commits, policy)
         self.inbox = Inbox(backend, told, retention=policy.inbox_retention, events=policy.event_retention)
         self.statements = Statements(backend)

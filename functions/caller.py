@@ -13,7 +13,8 @@ from firestore.store import Store
 from functions.outbox import Dispatcher
 from functions.tasks.announce import announce
 from functions.tasks.orders import APPLY_ORDER, apply_order
-from functions.tasks.payouts import SendPayout
+from functions.tasks.payouts import APPLY_PAYOUT, ApplyPayout, SendPayout
+from functions.tasks.privacy import HONOUR_PRIVACY, honour_privacy
 from functions.tasks.sessions import follow_session
 from integrations.services import PayoutGateway
 
@@ -29,7 +30,9 @@ def tasks(payouts: PayoutGateway | None) -> Mapping[str, Task]:
         APPLY_ORDER: apply_order,
         FOLLOW: follow_session,
         "announce": announce,
+        HONOUR_PRIVACY: honour_privacy,
         SEND_PAYOUT: SendPayout(payouts),
+        APPLY_PAYOUT: ApplyPayout(payouts),
     }
 
 

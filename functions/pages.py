@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
@@ -12,11 +11,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from domain.errors import Unavailable
-from domain.ids import Kind, is_id
 from domain.money import money_from_decimal
 from firestore.store import Store
-from functions.webhooks.shopify import ShopifyDoor
-from integrations.local.checkout import Cart, order_payload, page, sign
+from functions.webhooks.door import Door
+from integrations.local.checkout import Cart
 
 FORM_BYTES_MAX = 4_000  # seven short fields
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"}
@@ -33,23 +31,21 @@ async def front(request: Request) -> Response:
     return HTMLResponse(_FRONT, headers=PAGE_HEADERS)
 
 
-class LocalShop:
-    """A checkout page whose button posts the signed webhook that a real shop would, through the same door."""
+class LocalCheckoutPage:
+    """A checkout page whose button posts the signed webhook that the provider would, through the store's own door."""
 
     def __init__(
-        self, store: Store, door: ShopifyDoor, secret: str, shop: str, *, test: bool, clock: Callable[[], datetime]
+        self, store: Store, path: str, render: Callable[[Cart], str], pay: Callable[[Cart, str], Awaitable[bool]]
     ) -> None:
         self._store = store
-        self._door = door
-        self._secret = secret
-        self._shop = shop
-        self._test = test
-        self._clock = clock
+        self._path = path
+        self._render = render
+        self._pay = pay
 
     def routes(self) -> list[Route]:
         return [
-            Route("/local/checkout/shopify", self.show, methods=["GET"]),
-            Route("/local/checkout/shopify", self.pay, methods=["POST"]),
+            Route(self._path, self.show, methods=["GET"]),
+            Route(self._path, self.pay, methods=["POST"]),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -57,54 +53,68 @@ class LocalShop:
         cart = await self._cart(dict(request.query_params))
         if cart is None:
             return PlainTextResponse("There is no such purchase: begin with purchaseDof.\n", status_code=404)
-        return HTMLResponse(page(cart), headers=PAGE_HEADERS)
+        return HTMLResponse(self._render(cart), headers=PAGE_HEADERS)
 
     async def pay(self, request: Request) -> Response:
-        """Pay: the order is posted to the webhook door, signed, as the shop would."""
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > FORM_BYTES_MAX:
-                return PlainTextResponse("The form is too large.\n", status_code=413)
-        cart = await self._cart({name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()})
+        """Pay, or whatever else the page offers."""
+        fields = await form_of(request)
+        cart = await self._cart(fields)
         if cart is None:
             return PlainTextResponse("There is no such purchase: begin with purchaseDof.\n", status_code=404)
-        order = order_payload(cart, at=self._clock(), test=self._test)
-        answer = await self._door.receive(_posted(order, sign(order, self._secret), self._shop))
-        if answer.status_code != 200:
-            return PlainTextResponse("The store did not take the order: try again.\n", status_code=502)
+        if not await self._pay(cart, fields.get("choice", "pay")):
+            return PlainTextResponse("The store did not take the payment: try again.\n", status_code=502)
         return RedirectResponse("/", status_code=303)
 
     async def _cart(self, fields: dict[str, str]) -> Cart | None:
         """The cart that the fields name, only if the store's own purchase agrees with each of them."""
-        purchase_id = fields.get("purchase_id", "")
-        if not is_id(purchase_id, Kind.PURCHASE):
-            return None
         try:
-            purchase = await self._store.purchases.get(purchase_id)
+            purchase = await self._store.purchases.get(fields.get("purchase_id", ""))
         except Unavailable:
             return None
         price = money_from_decimal(fields.get("amount", ""), fields.get("currency", ""))
         if purchase is None or price != purchase.price or fields.get("sku") != purchase.sku:
             return None
-        return Cart(
-            purchase_id=purchase.id,
-            user_id=purchase.user_id,
-            email=fields.get("email", ""),
-            sku=purchase.sku,
-            quantity=purchase.quantity,
-            price=purchase.price,
-        )
+        email = fields.get("email", "")
+        return Cart(purchase.id, purchase.user_id, email, purchase.sku, purchase.quantity, purchase.price)
 
 
-def _posted(body: bytes, signature: str, shop: str) -> Request:
-    """The request that the shop would send."""
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"x-shopify-topic", b"orders/paid"),
-        (b"x-shopify-shop-domain", shop.encode()),
-        (b"x-shopify-hmac-sha256", signature.encode()),
-    ]
+class LocalOnboardingPage:
+    """The page on which a creator gives what a payout provider asks for: here, one button."""
+
+    def __init__(self, path: str, render: Callable[[str], str], confirm: Callable[[str], Awaitable[bool]]) -> None:
+        self._path = path
+        self._render = render
+        self._confirm = confirm
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(self._path, self.show, methods=["GET"]),
+            Route(self._path, self.confirm, methods=["POST"]),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        return HTMLResponse(self._render(request.query_params.get("account", "")), headers=PAGE_HEADERS)
+
+    async def confirm(self, request: Request) -> Response:
+        if not await self._confirm((await form_of(request)).get("account", "")):
+            return PlainTextResponse("There is no such account: begin with connectPayouts.\n", status_code=404)
+        return RedirectResponse("/", status_code=303)
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """A small form's fields; one that is too large has none."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > FORM_BYTES_MAX:
+            return {}
+    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+
+
+async def post(door: Door, body: bytes, headers: dict[str, str]) -> bool:
+    """Post a webhook to a door of this process, as its provider would by HTTP; whether it was taken."""
     sent = asyncio.Queue[dict[str, object]](1)
     sent.put_nowait({"type": "http.request", "body": body, "more_body": False})
-    return Request({"type": "http", "method": "POST", "headers": headers}, sent.get)
+    told = [(name.encode(), value.encode()) for name, value in headers.items()]
+    request = Request({"type": "http", "method": "POST", "headers": told}, sent.get)
+    return (await door.receive(request)).status_code == 200

@@ -17,6 +17,7 @@ from firestore.store import Store
 from functions.caller import Caller
 from functions.schedule.rounds import Round
 from functions.webhooks.shopify import ShopifyDoor
+from functions.webhooks.stripe import StripeDoor
 from integrations.services import TaskCaller
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ class Doors:
 
     store: Store
     shopify: ShopifyDoor
+    stripe: StripeDoor
     caller: Caller
     rounds: Mapping[str, Round]
     task_caller: TaskCaller
@@ -38,6 +40,7 @@ class Doors:
     def routes(self) -> list[Route]:
         return [
             Route("/webhooks/shopify", self.shopify.receive, methods=["POST"]),
+            Route("/webhooks/stripe", self.stripe.receive, methods=["POST"]),
             Route("/tasks/{name}", self.task, methods=["POST"]),
             Route("/healthz", self.health, methods=["GET"]),
             Route("/readyz", self.ready, methods=["GET"]),

@@ -51,11 +51,13 @@ async def _signed_in(context: Context) -> None:
 
 
 async def _moderator(context: Context) -> None:
+    await _signed_in(context)
     await context.confirm()
     await context.require_role(Role.MODERATOR, Role.ADMIN)
 
 
 async def _admin(context: Context) -> None:
+    await _signed_in(context)
     await context.confirm()
     await context.require_role(Role.ADMIN)
 

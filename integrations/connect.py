@@ -36,6 +36,7 @@ _FINAL = frozenset(
         "transfers_not_allowed",
     }
 )
+_GONE = frozenset({"account_closed", "account_invalid", "resource_missing"})
 
 
 class StripePayouts:
@@ -97,6 +98,8 @@ class StripePayouts:
         try:
             return read_account(await self._api.ask(self._api.v1.accounts.retrieve_async(account_id)))
         except Refused as refused:
+            if refused.code not in _GONE:  # such as a key without the permission, which says nothing of the account
+                raise _refusing("to tell of an account", refused) from None
             return PayoutAccount(account_id, False, (refused.code,))
         except Malformed:
             raise unavailable("an account that cannot be read") from None

@@ -138,6 +138,9 @@ class PayoutGateway(Protocol):
     async def reverse(self, transfer_id: str, *, key: str) -> None:
         """Bring a transfer back, for a payout that failed."""
 
+    async def paid_out(self, account_id: str, bank_payout_id: str) -> tuple[str, ...]:
+        """Which of our payouts a payout to the user's bank holds."""
+
     async def close(self) -> None: ...
 
 

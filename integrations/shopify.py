@@ -9,8 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
@@ -19,6 +17,7 @@ from domain.ids import Kind, is_id
 from domain.money import Money, money_from_decimal
 from domain.orders import NO_CURRENCY, FactKind, OrderFacts, OrderLine, Report
 from domain.purchases import Rail
+from integrations.payloads import Doubt, Malformed, parse_object, readable_email, shown
 from integrations.services import Checkout
 
 ORDER_TOPICS = frozenset({"orders/create", "orders/paid", "orders/cancelled"})
@@ -32,15 +31,6 @@ _CAPTURED = frozenset(
 _ID_DIGITS_MAX = 32  # Shopify's ids are 64 bits, 20 digits: beyond 32 it is no id, and not worth keeping
 _QUANTITY_MAX = 10**9  # above any cart, below any overflow; what a wallet may buy is the domain's bound
 _MINOR_UNITS_MAX = 10**15  # a sum of refunds beyond this is no refund, and Firestore's integers have 64 bits
-_EMAIL_CHARACTERS_MAX = 320  # RFC 3696, errata 1690
-
-
-class Malformed(Exception):
-    """A signed body that is no such order or refund; the text says why, and the door answers 400."""
-
-
-class _Doubt(Exception):
-    """A value that cannot be read, in a body that otherwise can: a human must look at the order."""
 
 
 def sign(body: bytes, secret: str) -> str:
@@ -105,7 +95,7 @@ def read_order(topic: str, shop: str, body: bytes) -> OrderFacts:
     header as sent. Raises Malformed where the body is not JSON, not of the topic's shape, or names no order. A single
     value that cannot be read (amount, quantity, SKU) becomes the report's `doubt`: the order waits, it is not lost.
     """
-    told = _parse(body)
+    told = parse_object(body)
     if topic == REFUND_TOPIC:
         return _read_refund(shop.lower(), told)
     if topic not in ORDER_TOPICS:
@@ -148,7 +138,7 @@ def _paid(order: Mapping[str, object]) -> Report:
         money = _goods(order, currency)
         lines = tuple(_line(item) for item in _items(order, "line_items"))
         _expect_captured_now(order, currency)
-    except _Doubt as why:
+    except Doubt as why:
         doubt = str(why)
     return Report("paid", FactKind.PAID, money, lines, doubt, gross)
 
@@ -160,7 +150,7 @@ def _goods(order: Mapping[str, object], currency: str) -> Money:
         paid -= _amount(order, "total_tax", currency, absent=0)
     paid -= _shipping(order, currency) + _amount(order, "total_tip_received", currency, absent=0)
     if paid < 0:
-        raise _Doubt("its tax, shipping and tips are more than its total_price")
+        raise Doubt("its tax, shipping and tips are more than its total_price")
     return Money(paid, currency)
 
 
@@ -169,27 +159,27 @@ def _shipping(order: Mapping[str, object], currency: str) -> int:
         return sum(_amount(line, "price", currency) for line in _items(order, "shipping_lines"))
     shop_money = _object(_object(order, "total_shipping_price_set"), "shop_money")
     if shop_money.get("currency_code", currency) != currency:
-        raise _Doubt(f"its shipping is priced in another currency than {currency}")
+        raise Doubt(f"its shipping is priced in another currency than {currency}")
     return _amount(shop_money, "amount", currency)
 
 
 def _expect_captured_now(order: Mapping[str, object], currency: str) -> None:
     """A gift card was paid for earlier, maybe with stolen money or a promotion; money still owed was not captured."""
     if "gift_card" in _list(order, "payment_gateway_names"):
-        raise _Doubt("a gift card paid for it, at least in part")
+        raise Doubt("a gift card paid for it, at least in part")
     if order.get("total_outstanding") is not None:
         owed = money_from_decimal(_decimal(order["total_outstanding"]), currency)
         if owed is None or owed.minor_units > 0:
-            raise _Doubt(f"its total_outstanding is {_shown(order['total_outstanding'])}, though it counts as paid")
+            raise Doubt(f"its total_outstanding is {shown(order['total_outstanding'])}, though it counts as paid")
 
 
 def _line(item: Mapping[str, object]) -> OrderLine:
     """A line as sent. A deleted variant has no SKU: the domain sends what the price table does not know to review."""
     sku, quantity = item.get("sku"), item.get("quantity")
     if sku is not None and not isinstance(sku, str):
-        raise _Doubt(f"a line's SKU is {_shown(sku)}, which is no text")
+        raise Doubt(f"a line's SKU is {shown(sku)}, which is no text")
     if type(quantity) is not int or not 0 <= quantity <= _QUANTITY_MAX:
-        raise _Doubt(f"a line's quantity is {_shown(quantity)}, which is no number of packages")
+        raise Doubt(f"a line's quantity is {shown(quantity)}, which is no number of packages")
     return OrderLine((sku or "").encode("utf-8", "replace").decode(), quantity)
 
 
@@ -201,7 +191,7 @@ def _read_refund(shop: str, told: Mapping[str, object]) -> OrderFacts:
     money, doubt = None, None
     try:
         money, doubt = _given_back(given, told)
-    except _Doubt as why:
+    except Doubt as why:
         doubt = str(why)
     reports = (Report(f"refund:{refund_id}", FactKind.REFUND, money, doubt=doubt),)
     return OrderFacts(
@@ -220,11 +210,11 @@ def _given_back(given: Sequence[Mapping[str, object]], refund: Mapping[str, obje
     """
     currencies = {_currency(each) if each.get("currency") is not None else NO_CURRENCY for each in given}
     if len(currencies) > 1:
-        raise _Doubt(f"it gives money back in several currencies: {', '.join(sorted(currencies))}")
+        raise Doubt(f"it gives money back in several currencies: {', '.join(sorted(currencies))}")
     for currency in currencies:
         minor_units = sum(_amount(each, "amount", currency) for each in given)
         if minor_units > _MINOR_UNITS_MAX:
-            raise _Doubt(f"it gives back more than {_MINOR_UNITS_MAX} of the smallest unit of {currency}")
+            raise Doubt(f"it gives back more than {_MINOR_UNITS_MAX} of the smallest unit of {currency}")
         named = minor_units and currency != NO_CURRENCY
         foreign = named and any(code != currency for code in _shop_currencies(refund))
         return Money(minor_units, currency), f"it gives {currency} back, which is not the shop's" if foreign else None
@@ -255,51 +245,21 @@ def _attribute(order: Mapping[str, object], name: str, kind: Kind) -> str | None
 def _email(order: Mapping[str, object]) -> str | None:
     customer = order.get("customer")
     of_customer = customer.get("email") if isinstance(customer, dict) else None
-    for value in (order.get("email"), order.get("contact_email"), of_customer):
-        email = value.strip().casefold() if isinstance(value, str) else ""
-        if "@" in email and len(email) <= _EMAIL_CHARACTERS_MAX and email.isprintable():
-            return email
-    return None
-
-
-def _parse(body: bytes) -> dict[str, object]:
-    """The JSON object, with integers exact and other numbers as their own text: no float touches an id or an amount."""
-    try:
-        told = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_unique, parse_float=str, parse_constant=_refuse_constant
-        )
-    except RecursionError:
-        raise Malformed("it is nested too deeply to be an order") from None
-    except ValueError as error:  # not UTF-8, not JSON, or an integer of thousands of digits
-        raise Malformed(f"it is not JSON in UTF-8: {error}"[:200]) from None
-    if not isinstance(told, dict):
-        raise Malformed("it is JSON, and no object")
-    return told
-
-
-def _unique(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    """Two readers of a repeated key may each see another value: what was signed would not be what is read (T-W18)."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Malformed("a key occurs twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> object:
-    raise Malformed(f"{name} is not JSON")
+    told = (order.get("email"), order.get("contact_email"), of_customer)
+    return next((email for email in map(readable_email, told) if email is not None), None)
 
 
 def _id(told: Mapping[str, object], name: str) -> str:
     value = told.get(name)
     if type(value) is not int or value <= 0 or value >= 10**_ID_DIGITS_MAX:
-        raise Malformed(f"its {name} is {_shown(value)}, which is no id of Shopify's")
+        raise Malformed(f"its {name} is {shown(value)}, which is no id of Shopify's")
     return str(value)
 
 
 def _flag(told: Mapping[str, object], name: str) -> bool:
     value = told.get(name, False)
     if value is not None and type(value) is not bool:
-        raise Malformed(f"its {name} is {_shown(value)}, neither true nor false")
+        raise Malformed(f"its {name} is {shown(value)}, neither true nor false")
     return value is True
 
 
@@ -329,26 +289,21 @@ def _items(told: Mapping[str, object], name: str) -> Iterator[dict[str, object]]
 def _currency(told: Mapping[str, object]) -> str:
     currency = told.get("currency")
     if not isinstance(currency, str) or money_from_decimal("0", currency) is None:
-        raise _Doubt(f"its currency is {_shown(currency)}, which is no currency")
+        raise Doubt(f"its currency is {shown(currency)}, which is no currency")
     return currency
 
 
 def _amount(told: Mapping[str, object], name: str, currency: str, *, absent: int | None = None) -> int:
-    """An amount in minor units, never negative; `absent` stands for one that is not told. Raises _Doubt."""
+    """An amount in minor units, never negative; `absent` stands for one that is not told. Raises Doubt."""
     value = told.get(name)
     if value is None and absent is not None:
         return absent
     money = money_from_decimal(_decimal(value), currency)
     if money is None or money.minor_units < 0:
-        raise _Doubt(f"its {name} is {_shown(value)}, which is no amount of {currency}")
+        raise Doubt(f"its {name} is {shown(value)}, which is no amount of {currency}")
     return money.minor_units
 
 
 def _decimal(value: object) -> str:
-    """Amounts come as text; a JSON number is as exact, because `_parse` keeps its digits."""
+    """Amounts come as text; a JSON number is as exact, because `parse_object` keeps its digits."""
     return str(value) if isinstance(value, str) or type(value) is int else ""
-
-
-def _shown(value: object) -> str:
-    """Enough of a value to find it in the payload, however deep, long or unprintable it is."""
-    return reprlib.repr(value)[:60]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -47,7 +48,7 @@ class KeyReused(Unavailable):
     """The idempotency key was used within a day for another call, which may well have done something: not a no."""
 
     def __init__(self) -> None:
-        super().__init__("Stripe knows this key from another call: see what that one did before trying again.")
+        super().__init__("Stripe knows this key from another call: try again once it is known what that one did.")
 
 
 class RateLimited(Unavailable):
@@ -67,6 +68,8 @@ class StripeApi:
     def __init__(self, api_key: str, *, base_url: str | None = None) -> None:
         import stripe
 
+        # At INFO the library writes down Stripe's error texts, which may quote an e-mail or a part of the key.
+        logging.getLogger("stripe").setLevel(logging.WARNING)
         self._http = stripe.HTTPXClient(timeout=PAGE_DEADLINE_SECONDS)
         self.is_test = api_key.startswith(("sk_test_", "rk_test_"))
         self.v1 = stripe.StripeClient(
@@ -88,8 +91,9 @@ class StripeApi:
 
         try:
             async with asyncio.timeout(deadline_seconds):
-                answer = (await call).last_response
-            return parse_object(answer.body.encode() if answer else b"")
+                answer = await call
+            told = getattr(answer, "last_response", None)  # a list or a text, were one the whole answer, has none
+            return parse_object(told.body.encode() if told else b"")
         except TimeoutError:
             raise unavailable("no answer in time") from None
         except Malformed:

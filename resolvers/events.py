@@ -14,7 +14,7 @@ from domain.errors import BadInput, NotFound
 from domain.events import Event, agent_topic, listing_topic, wallet_topic
 from domain.ids import Kind, is_id
 from firestore.collections import AGENTS, LISTINGS, SESSIONS, WALLETS
-from firestore.feed import Feed, Mark, merge
+from firestore.feed import Feed, Mark, merge, patiently
 from graph.connection import scope_of
 from graph.context import Context, Info
 from graph.types.events import EventEnvelope
@@ -66,11 +66,13 @@ async def session_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[Sessi
     if record is None:
         raise NotFound("session")
     yield Session.of(record, context)
+    if record.settled:
+        return
     async with aclosing(context.store.feed.follow_session(record, None)) as changes:
         async for _ in changes:
-            moment = context.fresh()
-            current = await moment.loaders.known(SESSIONS, record.id)
-            yield Session.of(current, moment)
+            # Fresh for each try, because a loader remembers its failures too.
+            current = await patiently(lambda: context.fresh().loaders.known(SESSIONS, record.id))
+            yield Session.of(current, context.fresh())
             if current.settled:
                 return
 
@@ -84,8 +86,8 @@ async def wallet_updated(info: Info) -> AsyncGenerator[Wallet, None]:
     shown: tuple[object, ...] | None = None
     async with aclosing(merge(sources)) as signs:
         async for _ in signs:
-            (record,) = await context.store.wallets.get_many([user_id])
-            earned = await context.store.wallets.earned(user_id)
+            (record,) = await patiently(lambda: context.store.wallets.get_many([user_id]))
+            earned = await patiently(lambda: context.store.wallets.earned(user_id))
             if (record, earned) != shown:
                 shown = (record, earned)
                 yield Wallet.of(record)

@@ -86,9 +86,7 @@ class Client:
         return self._as(await self.act("signIn", asked, "idToken refreshToken viewer { id }"))
 
     def _as(self, signed: Json) -> Client:
-        return Client(
-            self.url, signed["idToken"], user_id=signed["viewer"]["id"], refresh_token=signed["refreshToken"]
-        )
+        return Client(self.url, signed["idToken"], user_id=signed["viewer"]["id"], refresh_token=signed["refreshToken"])
 
     async def wallet(self) -> Json:
         return (await self.ask("{ viewer { wallet { available held debt earned } } }"))["viewer"]["wallet"]

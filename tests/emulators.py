@@ -41,6 +41,7 @@ class Emulator:
 def start_local(tmp: Path, *arguments: str) -> Emulator:
     """Our emulator on a free port, with its data in `tmp`. More arguments go to it, such as `--indexes FILE`."""
     command = [sys.executable, "-m", "emulator", "--host", "127.0.0.1", "--port", "0"]
+    command += ["--ttl-seconds", "86400"]  # tests live at fixed moments of the past: their rows must not expire
     process = subprocess.Popen(
         [*command, "--data", str(tmp / "firestore.sqlite"), *arguments],
         cwd=ROOT,

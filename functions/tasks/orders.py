@@ -13,6 +13,7 @@ from firestore.orders import Told
 from firestore.rows import InboxRow
 from firestore.store import Store
 from integrations.shopify import read_order
+from integrations.stripe_events import read_event
 
 log = structlog.get_logger(__name__)
 
@@ -41,5 +42,18 @@ async def apply_order(store: Store, row_id: str, args: Mapping[str, str], now: d
 
 def read_delivery(delivery: InboxRow) -> OrderFacts:
     """The facts of a delivery, read again from the body as it was signed."""
-    assert delivery.source == "shopify", f"{delivery.source} sends no orders"
-    return read_order(delivery.topic, delivery.shop, delivery.body)
+    if delivery.source == "shopify":
+        return read_order(delivery.topic, delivery.shop, delivery.body)
+    told = read_event(delivery.body).told
+    assert isinstance(told, OrderFacts), f"{delivery.topic} tells of no order"
+    return told
+
+
+def order_args(facts: OrderFacts) -> dict[str, str]:
+    """The ids that the task needs to read all its documents at once."""
+    args = {"order_id": facts.order_id}
+    if facts.purchase_id is not None:
+        args["purchase_id"] = facts.purchase_id
+    if facts.user_hint is not None:
+        args["user_hint"] = facts.user_hint
+    return args

@@ -10,9 +10,12 @@ import structlog
 from domain.payouts import PayoutState
 from firestore.payouts import SEND_WITHIN
 from firestore.store import Store
-from integrations.services import PayoutGateway, PayoutRejected
+from integrations.services import PayoutAccount, PayoutGateway, PayoutRejected
+from integrations.stripe_events import BankPayout, BankStatus, TransferTold, read_event
 
 log = structlog.get_logger(__name__)
+
+APPLY_PAYOUT = "apply_payout"
 
 
 class SendPayout:
@@ -43,3 +46,43 @@ class SendPayout:
             await store.payouts.conclude(payout.id, str(reason)[:200], now, row_id)
             return
         await store.payouts.note_sent(payout.id, transfer_id, row_id)
+
+
+class ApplyPayout:
+    """The task `apply_payout`: what a recorded event tells of an account, a transfer or a bank's answer."""
+
+    def __init__(self, gateway: PayoutGateway | None) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> None:
+        delivery = await store.inbox.read(args["inbox_id"])
+        told = read_event(delivery.body).told if delivery is not None else None
+        match told:
+            case PayoutAccount():
+                owner = await store.payouts.owner_of(told.id)
+                if owner is not None:
+                    await store.payouts.keep_account(owner, told.id, told.ready, told.missing, now)
+            case TransferTold(returned=True, payout_id=str(payout_id)):
+                await store.payouts.conclude(payout_id, "the transfer came back", now)
+            case BankPayout(status=BankStatus.PAID):
+                for payout_id in await self._ours(told):
+                    await store.payouts.conclude(payout_id, None, now)
+            case BankPayout(status=BankStatus.FAILED | BankStatus.CANCELED):
+                for payout_id in await self._ours(told):
+                    await self._take_back(store, payout_id, told.failure or "the bank sent it back", now)
+        await store.outbox.finish(row_id)
+
+    async def _ours(self, told: BankPayout) -> tuple[str, ...]:
+        """Which of our payouts the bank's holds: it says so, or the provider's books do."""
+        if told.payout_id is not None:
+            return (told.payout_id,)
+        return await self._gateway.paid_out(told.account_id, told.id) if self._gateway else ()
+
+    async def _take_back(self, store: Store, payout_id: str, reason: str, now: datetime) -> None:
+        """The money lies with the creator's account: bring the transfer back first, then the DOF."""
+        payout = await store.payouts.get(payout_id)
+        if payout is None:
+            return
+        if payout.transfer_id is not None and self._gateway is not None:
+            await self._gateway.reverse(payout.transfer_id, key=f"reverse:{payout_id}")
+        await store.payouts.conclude(payout_id, reason, now)

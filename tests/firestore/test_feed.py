@@ -86,11 +86,11 @@ def numbers(events: list[Event]) -> list[int]:
 
 async def test_events_come_live_and_in_order(anywhere: World) -> None:
     source = anywhere.store.feed.follow(WALLET, Mark(0, NOW))
-    pending = asyncio.ensure_future(take(source, 3))
-    for number in range(3):
+    told: list[Event] = []
+    for number in range(3):  # one by one: the official emulator may lose a change that comes while it takes in a target
         anywhere.now = NOW + number * SECOND
         await anywhere.fund("max", 10)
-    told = await pending
+        told += await take(source, 1)
     assert numbers(told) == [1, 2, 3]
     assert {(event.topic, event.type) for event in told} == {(WALLET, EventType.TRANSACTION_COMPLETED)}
     seen = [await anywhere.get(TRANSACTIONS, str(event.data["transactionId"])) for event in told]
@@ -359,11 +359,11 @@ async def test_a_sign_for_each_change(world: World) -> None:
     documents = feed.document(WALLETS.at(MAX))
     queries = feed.newest(Query(WALLETS.name))
     for source in (documents, queries):
-        await take(source, 1)
+        assert await take(source, 1) == [None]
     await world.fund("max", 1)
     for source in (documents, queries):
-        await take(source, 1)
-        await source.aclose()
+        assert await take(source, 1) == [None]
+        await quiet(source)
 
 
 async def items(*values: int, fail: bool = False) -> AsyncGenerator[int, None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -62,10 +63,8 @@ class StandIn:
             *(f"{name}: {value}" for name, value in (sent | answer.headers).items()),
         ]
         writer.write("\r\n".join([*lines, "", ""]).encode() + told)
-        try:
+        with contextlib.suppress(ConnectionError):  # the caller gave up
             await writer.drain()
-        except ConnectionError:
-            pass  # the caller gave up
         writer.close()
 
 

@@ -21,7 +21,8 @@ from domain.orders import NO_CURRENCY, FactKind, Order, OrderFacts, OrderLine, R
 from domain.purchases import Package, Rail, Tier
 from integrations.local import checkout as local
 from integrations.services import CheckoutGateway, Signatures
-from integrations.shopify import Malformed, ShopifyCheckout, ShopifySignatures, read_order
+from integrations.payloads import Malformed
+from integrations.shopify import ShopifyCheckout, ShopifySignatures, read_order
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 SHOP = "jiga.myshopify.com"

@@ -499,6 +499,12 @@ class TestShape:
         with pytest.raises(Malformed):
             session(**changes)
 
+    def test_a_repeated_key_is_malformed(self) -> None:  # T-W18
+        text = body("checkout_session_completed")
+        assert read_event(text).told is not None
+        with pytest.raises(Malformed, match="twice"):
+            read_event(text.replace(b'"amount_total": 3738', b'"amount_total": 1, "amount_total": 3738'))
+
     @settings(max_examples=300, deadline=None)
     @given(st.binary(max_size=400))
     def test_no_bytes_raise_anything_else(self, text: bytes) -> None:

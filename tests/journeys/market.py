@@ -13,9 +13,14 @@ from tests.journeys import shop
 PATIENCE_SECONDS = 20.0
 
 
-async def until(read: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool], what: str) -> Any:
+async def until(
+    read: Callable[[], Awaitable[Any]],
+    wanted: Callable[[Any], bool],
+    what: str,
+    patience_seconds: float = PATIENCE_SECONDS,
+) -> Any:
     """What is read once it is as wanted: work that follows a commit is done soon after, not with it."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    give_up = time.monotonic() + patience_seconds
     while True:
         seen = await read()
         if wanted(seen):
@@ -76,5 +81,5 @@ def hire(listing_id: str, key: str, *, hours: int = 1, version: int = 1) -> dict
 
 
 def explain(transactions: list[dict[str, Any]]) -> int:
-    """What a user's transactions say is available: the sum of all that moved it, which each says by `availableAfter`."""
+    """What a user's transactions say is available: the sum of those that moved it, and so have an `availableAfter`."""
     return sum(each["amount"] for each in transactions if each["availableAfter"] is not None)

@@ -7,6 +7,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,19 +90,12 @@ async def test_facts_of_an_order_in_any_order_lead_to_one_state(two: tuple[Serve
         players = [await guest.sign_up(name) for name in names]
         base = 3_000 + 100 * cancelled
         await asyncio.gather(
-            *(
-                _tell(each, base + number, cancelled, chance, (guest, elsewhere))
-                for number, each in enumerate(players)
-            )
+            *(_tell(each, base + number, cancelled, chance, (guest, elsewhere)) for number, each in enumerate(players))
         )
         wanted = 0 if cancelled else KEPT
         status = "REFUNDED" if cancelled else "COMPLETED"
         for player in players:
-            await until(
-                lambda player=player: _state(player),
-                lambda seen: seen == (wanted, 0, 0, wanted, status),
-                "the final state",
-            )
+            await until(partial(_state, player), lambda seen: seen == (wanted, 0, 0, wanted, status), "the final state")
         await asyncio.sleep(0.5)
         assert {await _state(player) for player in players} == {(wanted, 0, 0, wanted, status)}
         await asyncio.gather(*(player.http.aclose() for player in players))

@@ -7,8 +7,6 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from tests.client import Client, Subscription
 from tests.journeys import market, shop
 from tests.journeys.market import until
@@ -53,7 +51,7 @@ async def trade(url: str, name: str = "first") -> Transcript:
             said["bought"] = await _buy(player, 7_000_000_000_000 + zlib.crc32(name.encode()))
             listing_id = await _publish(creator, owner, said)
             said["found"] = await guest.ask(
-                "query ($by: ID!) { listings(filter: {ownerId: $by, game: \"chess\"}) { nodes { id title } } }",
+                'query ($by: ID!) { listings(filter: {ownerId: $by, game: "chess"}) { nodes { id title } } }',
                 by=owner.user_id,
             )
             await _use(player, owner, listing_id, said)
@@ -116,7 +114,9 @@ async def _use(player: Client, owner: Client, listing_id: str, said: Transcript)
         said["used"] = await twice(player, "recordUsage", usage, f"session {{ {SESSION} }}")
         said["meter"] = await seen(updates, "sessionUpdated", lambda each: each["dofConsumed"] == CONSUMED)
         longer = {"sessionId": session_id, "unit": "HOUR", "quantity": 1, "idempotencyKey": "longer"}
-        said["extended"] = await twice(player, "extendSession", longer, f"session {{ {SESSION} }} wallet {{ {WALLET} }}")
+        said["extended"] = await twice(
+            player, "extendSession", longer, f"session {{ {SESSION} }} wallet {{ {WALLET} }}"
+        )
         said["wallet held more"] = await seen(wallets, "walletUpdated", lambda each: each["held"] == HELD + EXTENDED)
         ending = {"sessionId": session_id, "idempotencyKey": "end"}
         said["ended"] = await twice(player, "endSession", ending, f"session {{ {SESSION} }} wallet {{ {WALLET} }}")
@@ -180,7 +180,9 @@ def check(said: Transcript) -> None:
         ("PURCHASE", "COMPLETED", shop.BRONZE_DOF, shop.BRONZE_DOF),
     ]
     assert market.explain(said["paid"]) == said["wallet"]["available"]
-    kinds = {topic.partition(":")[0]: [each["__typename"] for _, each in told] for topic, told in said["events"].items()}
+    kinds = {
+        topic.partition(":")[0]: [each["__typename"] for _, each in told] for topic, told in said["events"].items()
+    }
     assert kinds == {
         "session": ["SessionDofUpdated", "SessionDofUpdated", "SessionEnded"],
         "wallet": ["TransactionCompleted"],
