@@ -25,6 +25,7 @@ from firestore.cloud import CloudBackend
 from firestore.counting import CountingBackend
 from firestore.store import Store
 from functions.caller import Caller, tasks
+from functions.commands import run
 from functions.metrics import Figures, metrics_route
 from functions.outbox import Dispatcher
 from functions.pages import LocalCheckoutPage, LocalOnboardingPage, front, post
@@ -389,4 +390,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit(run(sys.argv[1:]))
     main()

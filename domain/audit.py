@@ -140,13 +140,16 @@ def wallet_is_its_postings(books: Books, wallet: Wallet) -> Iterator[Finding]:
     whole = versions == list(range(first, first + len(versions)))
     if not whole or wallet.version != first + len(versions) - 1:
         yield "I12", f"is at version {wallet.version}, and has entries of the versions {_shortened(versions)}"
-    running = [0, 0, 0]
+    running = [0] * 4
     if not books.whole and chain:
         after, moved = chain[0].after[wallet.id], _moved(books, chain[0], wallet.id)
-        running = [value - change for value, change in zip(_parts(after), moved, strict=True)]
-    for entry in chain:
+        before = [value - change for value, change in zip(_parts(after), moved, strict=True)]
+        running = [*before[:3], max(0, before[3])]
+    for number, entry in enumerate(chain):
         running = [value + change for value, change in zip(running, _moved(books, entry, wallet.id), strict=True)]
         after = entry.after[wallet.id]
+        # What is spent is spent of what was earned too, as far as nothing else is left.
+        running[3] = min(running[3], running[0]) if books.whole or number else after.payable.units
         if running != _parts(after):
             yield "I12", f"is {_parts(after)} after {entry.id}, by its postings {running}"
         if min(running) < 0 or (running[0] and running[2]):
@@ -233,16 +236,23 @@ def _user_part(address: str) -> tuple[str, str] | None:
 
 
 def _moved(books: Books, entry: Entry, user_id: str) -> list[int]:
+    """The changes of what is available, held, owed, and may be paid out: only what matured may, until it was."""
     moved = books.effects[entry.id]
+    payable = {
+        EntryKind.MATURE: -moved.get(ledger.earned(user_id), 0),
+        EntryKind.PAYOUT: -moved.get(ledger.PAYOUTS_PENDING, 0),
+        EntryKind.PAYOUT_FAILED: sum(posting.amount.units for posting in entry.postings),
+    }
     return [
         moved.get(ledger.available(user_id), 0),
         moved.get(ledger.held(user_id), 0),
         -moved.get(ledger.debt(user_id), 0),
+        payable.get(entry.kind, 0),
     ]
 
 
 def _parts(of: Balances | Wallet) -> list[int]:
-    return [of.available.units, of.held.units, of.debt.units]
+    return [of.available.units, of.held.units, of.debt.units, of.payable.units]
 
 
 def _shortened(numbers: list[int]) -> str:

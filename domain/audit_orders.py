@@ -130,7 +130,7 @@ def accrual_is_its_entry(books: Books, accrual: Accrual) -> Iterator[Finding]:
     if accrual.created_at != entry.at or accrual.matures_at < accrual.created_at:
         yield "I14", f"was made at {accrual.created_at} and matures at {accrual.matures_at}, its entry says {entry.at}"
     matured = accrual.state is AccrualState.MATURED
-    if (accrual.matured_by is not None) != (matured and bool(accrual.amount)):
+    if (accrual.matured_by is not None and not matured) or (matured and accrual.amount and not accrual.matured_by):
         yield "I14", f"is {accrual.state}, by {accrual.matured_by}"
     if accrual.matured_by is not None and (books.whole or accrual.matured_by in books.entries):
         batch = books.matured[accrual.matured_by]

@@ -73,6 +73,7 @@ class Balances:
     available: Dof
     held: Dof
     debt: Dof
+    payable: Dof = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Entry:
     """One fact of the journal. The id is the fact's hash, so the same fact cannot be entered twice.
 
     `ref` is the id of what it is about (an order, a session), `actor` who caused it, `after` each touched wallet by
-    user id.
+    user id. `bucket` spreads the entries of a moment over places of an index.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Entry:
     after: Mapping[str, Balances] = field(default_factory=dict)
     user_ids: tuple[str, ...] = ()
     corrects: str | None = None
+    bucket: int = 0
 
     def __post_init__(self) -> None:
         assert self.postings, "an entry moves something"

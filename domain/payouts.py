@@ -82,13 +82,17 @@ def require_payable(wallet: Wallet, account: PayoutAccount | None, amount: Dof, 
         least, money = terms.least.units, terms.minimum
         raise BelowMinimum(f"A payout is at least {money.decimal} {money.currency}: ask for {least} DOF or more.")
     require_spendable(wallet, amount)
+    if wallet.payable < amount:
+        matured = wallet.payable.units
+        raise PayoutNotReady(f"Only earnings that have matured are paid out: of this wallet {matured} DOF have.")
     return account
 
 
 def set_aside(wallet: Wallet, amount: Dof) -> Move:
     """Take a payout out of what is available."""
     posting = ledger.Posting(ledger.available(wallet.id), ledger.PAYOUTS_PENDING, amount)
-    return Move(replace(wallet, available=wallet.available - amount), (posting,))
+    after = replace(wallet, available=wallet.available - amount, payable=wallet.payable - amount)
+    return Move(after, (posting,))
 
 
 def sent(payout: Payout, transfer_id: str) -> Payout:
@@ -111,4 +115,5 @@ def failed(payout: Payout, wallet: Wallet, reason: str, now: datetime) -> tuple[
         return payout, None
     source = ledger.WORLD_STRIPE if payout.state is PayoutState.PAID else ledger.PAYOUTS_PENDING
     ended = replace(payout, state=PayoutState.FAILED, concluded_at=now, failure=reason)
-    return ended, credit(wallet, payout.amount, source)
+    back = credit(wallet, payout.amount, source)
+    return ended, replace(back, wallet=replace(back.wallet, payable=wallet.payable + payout.amount))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 from domain import merkle
@@ -20,6 +21,7 @@ from domain.ledger import Entry
 from domain.receipts import Digest, Receipt, canonical, commitment, digest_hash, head, leaf_hash, moment, share
 
 FORMAT = "jiga.receipts.1"
+AFTER = ("version", "available", "held", "debt", "payable")  # a wallet after an entry, as a share tells it
 PROBLEMS_SHOWN_MAX = 50  # a file that is wrong altogether need not be told of line by line
 
 
@@ -100,7 +102,7 @@ class _Line:
     entry_id: str
     user_id: str
     moved: tuple[int, int, int]
-    after: tuple[int, int, int, int] | None
+    after: tuple[int, ...] | None
     late: bool = False
 
 
@@ -152,7 +154,7 @@ def _read_digest(row: Any) -> _Published:
 
 
 def _check_chain(digests: Sequence[_Published], problems: list[str]) -> None:
-    for before, after in zip(digests, digests[1:], strict=False):
+    for before, after in pairwise(digests):
         if date.fromisoformat(after.day) - date.fromisoformat(before.day) != timedelta(days=1):
             problems.append(f"No digest lies between {before.day} and {after.day}, and each day has one.")
         if after.previous != before.digest:
@@ -179,11 +181,13 @@ def _read_receipt(row: Any, digests: Mapping[str, _Published]) -> _Line:
 
 
 def _read_line(row: Any) -> _Line:
-    entry_id, _, _ = row["entry"]
+    entry_id, kind, at = row["entry"]
+    if not all(isinstance(text, str) for text in (entry_id, kind, at)):
+        raise ValueError("its entry is not three texts")
     word, user_id, changes, after = row["share"]
     available, held, debt, earned = changes
     numbers = (available, held, debt, earned, *(after or ()))
-    if word != "share" or any(type(number) is not int for number in numbers) or len(after or "four") != 4:
+    if word != "share" or any(type(number) is not int for number in numbers) or len(after or AFTER) != len(AFTER):
         raise ValueError(f"the share of {entry_id} is {canonical(row['share']).decode()[:200]}")
     if after is None and (available or held or debt):
         raise ValueError(f"{entry_id} moves the wallet and does not say how it left it")
@@ -196,18 +200,19 @@ def _check_wallet(user_id: str, lines: Sequence[_Line], complete: bool, problems
     twice = len(lines) - len({line.entry_id for line in lines})
     if twice:
         problems.append(f"{twice} entries are there more than once.")
-    touching = sorted((line.after, line) for line in lines if line.after is not None)  # by the version, which is first
+    touching = [(line.after, line) for line in lines if line.after is not None]
+    touching.sort(key=lambda pair: pair[0])  # the version is its first number
     version, balances = (0, [0, 0, 0]) if complete or not touching else _before(touching[0][1])
     for after, line in touching:
         version += 1
         balances = [value + change for value, change in zip(balances, line.moved, strict=True)]
         if after[0] != version:
             problems.append(f"{line.entry_id} made the wallet's version {after[0]}, and {version} is missing.")
-        elif list(after[1:]) != balances:
-            problems.append(f"{line.entry_id} left {list(after[1:])}, by the entries before it {balances}.")
-        version, balances = after[0], list(after[1:])
+        elif list(after[1:4]) != balances:
+            problems.append(f"{line.entry_id} left {list(after[1:4])}, by the entries before it {balances}.")
+        version, balances = after[0], list(after[1:4])
 
 
 def _before(line: _Line) -> tuple[int, list[int]]:
     assert line.after is not None, "it touches the wallet"
-    return line.after[0] - 1, [value - change for value, change in zip(line.after[1:], line.moved, strict=True)]
+    return line.after[0] - 1, [value - change for value, change in zip(line.after[1:4], line.moved, strict=True)]

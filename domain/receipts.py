@@ -11,7 +11,7 @@ What a leaf says, for ever; a change of it is another version byte:
     salt         HMAC-SHA256(the day's key, id + " " + "book" or the user's id)
     book         ["book", ref, actor, corrects or null, [[source, target, amount] of each posting, in order]]
     share        ["share", user id, [available, held, debt, earned as they changed],
-                  [version, available, held, debt after it] or null where the entry left the wallet alone]
+                  [version, available, held, debt, payable after it] or null where it left the wallet alone]
     digest       SHA-256(0x02 0x01 + [day, count, late, root, previous digest, made_at])
 
 Brackets are JSON arrays of whole numbers and texts, in UTF-8 and without spaces: the bytes of JavaScript's
@@ -81,16 +81,11 @@ class Digest:
         return digest_hash(self.id, self.count, len(self.late), self.root, self.previous, moment(self.made_at))
 
     @property
-    def tag(self) -> str:
-        """What the names of its runs carry, so that two who seal one day at once do not write the same documents."""
-        return run_tag(self.key)
-
-    @property
     def run_roots(self) -> list[bytes]:
         return hashes_of(self.roots)
 
     def run_id(self, number: int) -> str:
-        return f"{self.id}.{self.tag}.{number}"
+        return run_id(self.id, self.key, number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +185,7 @@ def parties(entry: Entry) -> list[str]:
 
 def book(entry: Entry) -> Json:
     """What the journal knows of an entry, and no user sees as a whole."""
-    postings = [[each.source, each.target, each.amount.units] for each in entry.postings]
+    postings: list[Json] = [[each.source, each.target, each.amount.units] for each in entry.postings]
     return ["book", entry.ref, entry.actor, entry.corrects, postings]
 
 
@@ -199,7 +194,10 @@ def share(entry: Entry, user_id: str) -> Sequence[Json]:
     addresses = (ledger.available, ledger.held, ledger.debt, ledger.earned)
     available, held, debt, earned = (ledger.balance(entry.postings, address(user_id)) for address in addresses)
     after = entry.after.get(user_id)
-    left = None if after is None else [after.version, after.available.units, after.held.units, after.debt.units]
+    left = None
+    if after is not None:
+        parts = (after.available, after.held, after.debt, after.payable)
+        left = [after.version, *(part.units for part in parts)]
     return ["share", user_id, [available, held, -debt, earned], left]
 
 
@@ -229,8 +227,9 @@ def id_at(place: str) -> str:
     return place.rpartition(" ")[2]
 
 
-def run_tag(key: bytes) -> str:
-    return hashlib.sha256(b"run" + key).hexdigest()[:12]
+def run_id(day: str, key: bytes, number: int) -> str:
+    """The key is part of it, so that two who seal one day at once do not write the same documents."""
+    return f"{day}.{hashlib.sha256(b'run' + key).hexdigest()[:12]}.{number}"
 
 
 def hashes_of(joined: bytes) -> list[bytes]:

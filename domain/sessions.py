@@ -183,8 +183,11 @@ def extend(session: Session, quote: Quote, key: str, now: datetime) -> Session:
 
 
 def require_running(session: Session, now: datetime) -> None:
-    """Raises SessionOver when it is over, whether or not a task has settled it."""
-    if session.is_over(now):
+    """Raises SessionOver when it is over, whether or not a task has settled it.
+
+    What was seen to be over by one process's clock is over for one whose clock is behind.
+    """
+    if session.is_over(max(now, session.last_change_at)):
         raise SessionOver("This session has ended: hire the agent again to go on.")
 
 

@@ -19,6 +19,9 @@ class Wallet:
 
     What was settled to the user and has not matured is no part of the document: many sessions earn at once, and one
     document for all of them would be a hot one. It is the sum of the user's maturing accruals.
+
+    `payable` is the part of what is available that was earned and has matured: what was bought is spent, not cashed. It
+    is never more than what is available, so what a wallet spends it spends of both.
     """
 
     id: str
@@ -28,6 +31,7 @@ class Wallet:
     version: int = 0
     sequence: int = 0
     open_disputes: int = 0
+    payable: Dof = ZERO
 
     @property
     def frozen(self) -> bool:
@@ -40,7 +44,7 @@ class Wallet:
 
     @property
     def balances(self) -> Balances:
-        return Balances(self.version, self.available, self.held, self.debt)
+        return Balances(self.version, self.available, self.held, self.debt, self.payable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from firestore.collections import (
     WALLETS,
 )
 from firestore.records import SEAL, Collection, seal
-from firestore.rows import RowState
+from firestore.rows import BUCKETS, RowState
 
 PAGE = 1_000  # documents in one RPC: a reply of a few megabytes
 SOME = 30  # values of one `in`: Firestore's own bound
@@ -149,8 +149,8 @@ class _Reader:
 
     async def read_since(self, since: datetime) -> dict[str, int]:
         """All that hangs on the entries since a moment. Gives, by user, the wallet's version to begin with."""
-        for kind in EntryKind:
-            await self._load(ENTRIES, Filter("kind", "==", kind.value), Filter("at", ">=", since), by="at")
+        for bucket in range(BUCKETS):
+            await self._load(ENTRIES, Filter("bucket", "==", bucket), Filter("at", ">=", since), by="at")
         touched: dict[str, int] = {}
         for entry in self._entries():
             for user_id, after in entry.after.items():

@@ -10,6 +10,7 @@ from domain.listings import Listing, Seller, Tally
 from domain.orders import Order
 from domain.payouts import Payout, PayoutAccount
 from domain.purchases import Purchase
+from domain.receipts import Digest, Run
 from domain.revenue import Accrual
 from domain.reviews import Review
 from domain.sessions import Session, UsageRecord
@@ -39,6 +40,8 @@ ORDERS = Collection("orders", Order, sealed=True)
 INBOX = Collection("inbox", InboxRow)
 OUTBOX = Collection("outbox", OutboxRow)
 TOPICS = Collection("topics", TopicHead)
+DIGESTS = Collection("digests", Digest)
+RUNS = Collection("digest_leaves", Run)
 
 LEDGER: tuple[Collection[Any], ...] = (
     ENTRIES,

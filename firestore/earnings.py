@@ -67,7 +67,8 @@ class Earnings:
         entry_id = derived_id(Kind.ENTRY, EntryKind.MATURE, *fact)
         if amount:
             move = wallets.credit(wallet, amount, ledger.earned(wallet.id))
-            enter(tx, EntryKind.MATURE, fact, (move,), ref=wallet.id, actor="platform", at=now)
+            earned = replace(move, wallet=replace(move.wallet, payable=wallet.payable + amount))
+            enter(tx, EntryKind.MATURE, fact, (earned,), ref=wallet.id, actor="platform", at=now)
         for accrual in matured:
             tx.put(ACCRUALS, replace(accrual, state=AccrualState.MATURED, matured_by=entry_id if amount else None))
 

@@ -44,7 +44,7 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("transactions", "user_id", "created_at desc"),
     ("transactions", "user_id", "type", "created_at desc"),
     ("entries", "user_ids contains", "at desc"),
-    ("entries", "kind", "at"),
+    ("entries", "bucket", "at"),
     ("accruals", "bucket", "state", "matures_at"),
     ("accruals", "user_id", "state", "matures_at"),
     ("accruals", "user_id", "created_at desc"),
@@ -89,6 +89,8 @@ UNINDEXED: dict[str, tuple[str, ...]] = {
     "inbox": ("received_at", "body"),
     "outbox": ("at", "kept_until", "due_at", "not_before", "events", "args"),
     "topics": ("sequence",),
+    "digests": ("root", "previous", "made_at", "key", "late", "starts", "roots"),
+    "digest_leaves": ("places", "hashes"),
 }
 
 # Fields by which Firestore itself deletes what is past (TTL); they grow too, and are not indexed either.

@@ -12,6 +12,7 @@ from domain.ledger import Entry, EntryKind, user_ids
 from domain.wallets import Move, Wallet
 from firestore.collections import ENTRIES, WALLETS
 from firestore.commit import Tx
+from firestore.rows import bucket_of
 
 
 def wallet_of(tx: Tx, user_id: str) -> Wallet:
@@ -43,10 +44,14 @@ def enter(
         wallets[user_id] = wallet
         data = {"transactionId": transaction_id}
         events.append(Event(wallet_topic(user_id), wallet.sequence, EventType.TRANSACTION_COMPLETED, at, data))
-    wallets = {user_id: replace(wallet, version=wallet.version + 1) for user_id, wallet in wallets.items()}
+    wallets = {
+        user_id: replace(wallet, version=wallet.version + 1, payable=min(wallet.payable, wallet.available))
+        for user_id, wallet in wallets.items()
+    }
     postings = tuple(posting for move in moves for posting in move.postings)
+    entry_id = derived_id(Kind.ENTRY, kind, *fact)
     entry = Entry(
-        id=derived_id(Kind.ENTRY, kind, *fact),
+        id=entry_id,
         kind=kind,
         ref=ref,
         actor=actor,
@@ -54,6 +59,7 @@ def enter(
         postings=postings,
         after={user_id: wallet.balances for user_id, wallet in wallets.items()},
         user_ids=tuple(sorted({*user_ids(postings), *wallets})),
+        bucket=bucket_of(entry_id),
     )
     tx.create(ENTRIES, entry)
     for wallet in wallets.values():

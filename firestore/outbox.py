@@ -76,7 +76,7 @@ class Outbox:
     async def postpone(self, row_id: str, now: datetime) -> OutboxRow | None:
         """Note that the sweep hands the row to the queue again: its next turn is later, and after 20 it is DEAD.
 
-        None when the row is no longer pending.
+        Gives the row as it is then; None when it was no longer pending.
         """
 
         async def body(tx: Tx) -> OutboxRow | None:
@@ -89,7 +89,7 @@ class Outbox:
             state = RowState.DEAD if dead else RowState.PENDING
             postponed = replace(current, attempts=attempts, due_at=now + timedelta(seconds=pause), state=state)
             tx.put(OUTBOX, postponed)
-            return None if dead else postponed
+            return postponed
 
         return await self._commits.run(body)
 

@@ -10,6 +10,7 @@ from domain.policy import Policy
 from firestore.agents import Agents
 from firestore.backend import Backend
 from firestore.commit import Commits
+from firestore.digests import Digests
 from firestore.earnings import Earnings
 from firestore.feed import Feed
 from firestore.inbox import Inbox
@@ -19,6 +20,7 @@ from firestore.outbox import Outbox
 from firestore.payouts import Payouts
 from firestore.privacy import Privacy
 from firestore.purchases import Purchases
+from firestore.receipts import Receipts
 from firestore.records import Collection
 from firestore.refunds import Refunds
 from firestore.reviews import Reviews
@@ -59,6 +61,8 @@ class Store:
         self.purchases = Purchases(backend, commits, policy)
         self.inbox = Inbox(backend, told, retention=policy.inbox_retention, events=policy.event_retention)
         self.statements = Statements(backend)
+        self.digests = Digests(backend, commits)
+        self.receipts = Receipts(backend)
         self.outbox = Outbox(backend, commits)
         self.topics = Topics(backend, commits, policy)
         self.feed = Feed(backend, clock)

@@ -245,6 +245,8 @@ class Watch:
             async with asyncio.timeout(FIRST_WORD_SECONDS):
                 reply = await stream.read()
             while reply is not _END and self._targets:
+                if reply is None:  # gRPC's way to say that it could not read a message
+                    raise _Broken("a message that cannot be read")
                 settled = self._hear(reply) or settled
                 reply = await stream.read()
         except grpc.aio.AioRpcError as error:
@@ -260,6 +262,8 @@ class Watch:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise  # otherwise it was `reconnect`, or the channel was closed
+        except Exception:  # whatever a stream brings, the next one starts over: all of the process's push hangs on it
+            log.exception("listen failed")
         finally:
             if sending is not None:
                 sending.cancel()

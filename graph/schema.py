@@ -10,7 +10,7 @@ from graph.errors import HANDLERS
 from graph.fields import mutation, query, require_gates, subscription
 from graph.permissions import ADMIN, ANYONE, MODERATOR, SIGNED_IN
 from graph.scalars import DOF
-from resolvers import agents, events, listings, nodes, orders, payouts, reviews, sessions, users, wallets
+from resolvers import agents, events, listings, nodes, orders, payouts, receipts, reviews, sessions, users, wallets
 
 # A field that is named like its resolvers' module comes last of that module's: from there on the name is the field.
 
@@ -31,6 +31,7 @@ class Query:
     validate_agent_configuration = query(agents.validate_agent_configuration, ANYONE)
     quote_hire = query(sessions.quote_hire, ANYONE)
     wallet_statement = query(wallets.wallet_statement, SIGNED_IN)
+    ledger_digest = query(receipts.ledger_digest, ANYONE)
     review_queue = query(orders.review_queue, ADMIN)
     dead_letters = query(orders.dead_letters, ADMIN)
 

@@ -8,6 +8,8 @@ from typing import Any
 from strawberry.dataloader import DataLoader
 
 from domain.money import Dof
+from domain.receipts import Receipt
+from firestore.receipts import PAGE
 from firestore.records import Collection
 from firestore.store import Store
 from graph.context import Loaders
@@ -24,9 +26,13 @@ def make_loaders(store: Store) -> Loaders:
     async def earned(user_ids: list[str]) -> list[Dof]:
         return list(await asyncio.gather(*map(store.wallets.earned, user_ids)))
 
+    async def receipts(wanted: list[tuple[str, str]]) -> list[Receipt | None]:
+        return await store.receipts.get_many(wanted)
+
     return Loaders(
         records=DataLoader(records, max_batch_size=BATCH_MAX, cache_key_fn=_path),
         earned=DataLoader(earned, max_batch_size=BATCH_MAX),
+        receipts=DataLoader(receipts, max_batch_size=PAGE),
     )
 
 

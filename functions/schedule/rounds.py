@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from domain.errors import Unavailable
+from firestore.rows import RowState
 from firestore.store import Store
 from functions.outbox import Dispatcher
+from functions.schedule.seals import seal_days
 from integrations.services import OrderSource
 
 log = structlog.get_logger(__name__)
@@ -44,11 +46,15 @@ def rounds(store: Store, dispatcher: Dispatcher, sources: Sequence[OrderSource],
     async def reconcile_daily(now: datetime) -> int:
         return await reconcile(store, sources, now - DAILY, now)
 
+    async def seal(now: datetime) -> int:
+        return await seal_days(store, now)
+
     return [
         Round("sweep", sweep_seconds, deliver_late),
         Round("mature", 60, mature),
         Round("reconcile", 3_600, reconcile_often),
         Round("reconcile_daily", 86_400, reconcile_daily),
+        Round("seal", 3_600, seal),
     ]
 
 
@@ -57,11 +63,13 @@ async def sweep(store: Store, dispatcher: Dispatcher, now: datetime) -> int:
     handed = 0
     for row in await store.outbox.due(now):
         postponed = await store.outbox.postpone(row.id, now)
-        if postponed is None:
+        if postponed is None or postponed.task is None:
+            continue
+        if postponed.state is RowState.DEAD:
             log.error("row given up", row=row.id, task=row.task)
-        elif postponed.task is not None:
-            dispatcher.ask(postponed.task, row.id, postponed.args, not_before=now)
-            handed += 1
+            continue
+        dispatcher.ask(postponed.task, row.id, postponed.args, not_before=now)
+        handed += 1
     return handed
 
 

@@ -12,8 +12,10 @@ from starlette.responses import Response
 from firestore.store import Store
 from functions.tasks.orders import APPLY_ORDER, order_args
 from functions.webhooks.door import Door, answer
+from functions.webhooks.privacy import record_privacy
 from integrations.services import Signatures
 from integrations.shopify import ORDER_TOPICS, REFUND_TOPIC, read_order
+from integrations.shopify_privacy import PRIVACY_TOPICS
 
 log = structlog.get_logger(__name__)
 
@@ -51,16 +53,29 @@ class ShopifyDoor(Door):
         if not self._any_shop and shop != self._shop:
             await self._store.inbox.record("shopify", topic, shop, body, now, outcome="ignored: another shop")
             return answer(200, "Recorded, and left alone: it is of another shop.")
+        if topic in PRIVACY_TOPICS:
+            return await record_privacy(self._store, topic, body, now, shop=self._shop, any_shop=self._any_shop)
         if topic not in TOPICS:
             await self._store.inbox.record("shopify", topic, shop, body, now, outcome="ignored: topic not used")
             return answer(200, "Recorded: the topic is not used.")
         facts = read_order(topic, self._shop, body)
         if facts.test == self._money_is_live:
             kind = "test" if facts.test else "live"
-            await self._store.inbox.record("shopify", topic, shop, body, now, outcome=f"ignored: {kind} money")
+            left = f"ignored: {kind} money"
+            await self._store.inbox.record(
+                "shopify", topic, self._shop, body, now, outcome=left, subject=facts.order_id
+            )
             return answer(200, f"Recorded, and left alone: {kind} money does not count here.")
         first = await self._store.inbox.record(
-            "shopify", topic, self._shop, body, now, outcome="accepted", task=APPLY_ORDER, args=order_args(facts)
+            "shopify",
+            topic,
+            self._shop,
+            body,
+            now,
+            outcome="accepted",
+            subject=facts.order_id,
+            task=APPLY_ORDER,
+            args=order_args(facts),
         )
         log.info("webhook recorded", source="shopify", topic=topic, order=facts.order_id, repeated=not first)
         return answer(200, "Recorded." if first else "Recorded before.")

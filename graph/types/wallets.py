@@ -19,6 +19,7 @@ from firestore.collections import SESSIONS, USERS
 from graph.context import Info
 from graph.types.agents import Agent, agent_of
 from graph.types.nodes import Node
+from graph.types.receipts import Receipt
 from graph.types.sessions import Session
 
 if TYPE_CHECKING:
@@ -35,10 +36,17 @@ class Wallet:
     available: Dof
     held: Dof
     debt: Dof
+    payable: Dof = strawberry.field(description="Of what is available, what was earned and can be paid out.")
 
     @classmethod
     def of(cls, record: wallets.Wallet) -> Wallet:
-        return cls(record=record, available=record.available, held=record.held, debt=record.debt)
+        return cls(
+            record=record,
+            available=record.available,
+            held=record.held,
+            debt=record.debt,
+            payable=record.payable,
+        )
 
     @strawberry.field
     async def earned(self, info: Info) -> Dof:
@@ -107,6 +115,13 @@ class Transaction(Node):
         if info.context.user_id not in (record.hirer_id, record.owner_id):
             return None
         return Session.of(record, info.context)
+
+    @strawberry.field(description="The proof of its last entry; null until the day of that entry is sealed.")
+    async def receipt(self, info: Info) -> Receipt | None:
+        if self.record.entry_id is None:
+            return None
+        found = await info.context.loaders.receipts.load((self.record.entry_id, self.record.user_id))
+        return None if found is None else Receipt.of(found)
 
 
 @strawberry.type

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +14,15 @@ from unittest.mock import patch
 
 import httpx
 import strawberry
+from graphql import (
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    get_named_type,
+    is_leaf_type,
+)
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -359,7 +368,9 @@ class Ids:
 
 
 PEOPLE = ("ada", "cleo", "max", "eve", "mia", "root", "zoe")
-FUNDS = 1_000_000
+FUNDS = 3_000_000
+DAY = 24 * HOUR
+LONG_AGO = NOW - 40 * DAY
 HOURLY = 6_000
 
 
@@ -414,7 +425,8 @@ OFFER = PublishWish("Coach", "I play with you.", HOURLY, 96_000, 500_000, ("open
 
 async def furnish(rig: Rig) -> Ids:
     """Fill an empty store by its own operations."""
-    store, at = rig.store, NOW - 3 * HOUR
+    store, at = rig.store, LONG_AGO
+    rig.now = LONG_AGO  # no task ends a hire before its time
     roles = {"mia": users.Role.MODERATOR, "root": users.Role.ADMIN}
     for name in PEOPLE:
         made = a_user(name, role=roles.get(name, users.Role.USER), nationality="Mexican")
@@ -434,13 +446,17 @@ async def furnish(rig: Rig) -> Ids:
         await store.agents.create(ada, agent_id, plain, at)
         change = AgentConfiguration(Provider.OPENAI, ModelConfig("gpt-4.1"))
         await store.agents.update_configuration(ada, Expected(agent_id), change, at + SECOND)
+        await store.agents.restore_version(ada, Expected(agent_id), 1, at + 2 * SECOND)
     hidden_listing = await store.listings.publish(ada, hidden, OFFER, at)
     await store.listings.unpublish(ada, hidden, at)
-    sessions = await _use(store, listing.id, at)
-    review = await store.reviews.submit(max_, sessions["reviewed"], ReviewWish(5, "Good.", "Fine"), at + HOUR)
+    sessions = await _use(store, listing.id)
+    rig.now, at = NOW, NOW - HOUR
+    review = await store.reviews.submit(max_, sessions["reviewed"], ReviewWish(5, "Good.", "Fine"), at)
     purchase, order = await _buy(rig)
     await store.payouts.keep_account(ada, "acct_ada", True, ("tos_acceptance.date",), at)
-    payout, _ = await store.payouts.request(ada, Dof(500_000), "payout", at)
+    failed, _ = await store.payouts.request(ada, Dof(500_000), "failed", at)
+    await store.payouts.conclude(failed.id, "account_closed", at + SECOND)
+    payout, _ = await store.payouts.request(ada, Dof(500_000), "payout", at + 2 * SECOND)
     await rig.put(OUTBOX, _dead(at))
     await rig.drain()
     return Ids(
@@ -462,17 +478,21 @@ async def furnish(rig: Rig) -> Ids:
     )
 
 
-async def _use(store: Store, listing_id: str, at: datetime) -> dict[str, str]:
-    """max hires three times: twice for two minutes, and then still."""
+async def _use(store: Store, listing_id: str) -> dict[str, str]:
+    """max hires three times: for three weeks, which ada was since paid for, for two minutes, and still."""
     found, max_ = {}, users.user_id("max")
-    for name, start in (("reviewed", at), ("ended", at + HOUR), ("running", NOW - 5 * MINUTE)):
-        wish = Hire(listing_id, HireUnit.HOUR, 1, 1, SessionConfiguration(), name)
+    spans = (("reviewed", LONG_AGO, HireUnit.WEEK, 3), ("ended", NOW - 2 * HOUR, HireUnit.HOUR, 1))
+    for name, start, unit, quantity in (*spans, ("running", NOW - 5 * MINUTE, HireUnit.HOUR, 1)):
+        wish = Hire(listing_id, unit, quantity, 1, SessionConfiguration(), name)
         session, _ = await store.sessions.hire(max_, wish, start)
         used = Usage(session.id, 1, Dof(10), 3, 40, name == "running")
         await store.sessions.record_usage(max_, used, start + 30 * SECOND)
-        if name != "running":
+        if name == "ended":
             await store.sessions.end(max_, session.id, "end", start + 90 * SECOND)
         found[name] = session.id
+    await store.sessions.settle_if_over(found["reviewed"], LONG_AGO + 21 * DAY)
+    for payee in ("ada", "cleo"):
+        assert await store.earnings.mature(users.user_id(payee), LONG_AGO + 29 * DAY) == 1
     return found
 
 
@@ -489,7 +509,7 @@ async def _buy(rig: Rig) -> tuple[str, str]:
 
 
 def _dead(at: datetime) -> OutboxRow:
-    plain = row(("dead",), at, 7 * 24 * HOUR, task="announce", args={"kind": "agent_updated", "agent_id": "agt_x"})
+    plain = row(("dead",), at, 7 * DAY, task="announce", args={"kind": "agent_updated", "agent_id": "agt_x"})
     return replace(plain, state=RowState.DEAD, attempts=20)
 
 
@@ -503,3 +523,152 @@ async def open_market(rig: Rig) -> Market:
     else:
         await rig.load(_furnished[0][1])
     return Market(rig, _furnished[0][0])
+
+
+def calls(market: Market) -> dict[str, tuple[Person, Json]]:
+    """A call of every mutation that succeeds on a fresh market, and by whom."""
+    ids, key = market.ids, {"idempotencyKey": "k"}
+    model = {"provider": "OPENAI", "primary": {"model": "gpt-4o"}}
+    prices = {"hourly": 10, "daily": 100, "weekly": 500}
+    agent = {"type": "ASSISTANT", "provider": "GEMINI", "nationality": "Finnish", "language": "fi", "name": "New"}
+    offer = {"title": "A coach", "description": "Plays.", "pricing": prices}
+    judged = {"listingId": ids.listing, "status": "SUSPENDED", "reason": "It lies."}
+    by_root = {"reason": "They asked.", **key}
+    doubt = {"orderId": ids.order, "reason": "I looked."}
+    return {
+        "signUp": (market.guest, {"email": "new@jiga.test", "password": "correct horse 7", "displayName": "New"}),
+        "signIn": (market.guest, {"email": "max@jiga.test", "password": "max"}),
+        "refreshToken": (market.guest, {"refreshToken": "max"}),
+        "signOut": (market.max, None),
+        "updateProfile": (market.max, {"displayName": "Maxim"}),
+        "updatePreferences": (market.max, {"showProfile": False}),
+        "createAgent": (market.max, agent),
+        "updateAgent": (market.ada, {"id": ids.draft, "version": 3, "name": "Newer"}),
+        "updateAgentConfiguration": (market.ada, {"agentId": ids.draft, "configuration": model}),
+        "restoreAgentVersion": (market.ada, {"agentId": ids.draft, "version": 2}),
+        "deleteAgent": (market.ada, {"id": ids.draft}),
+        "transferAgent": (market.ada, {"agentId": ids.draft, "toUserId": market.zoe.user_id}),
+        "publishAgent": (market.ada, {"agentId": ids.draft, **offer}),
+        "unpublishAgent": (market.ada, {"agentId": ids.nova}),
+        "updateListing": (market.ada, {"listingId": ids.listing, "title": "A better coach"}),
+        "pauseListing": (market.ada, {"listingId": ids.listing}),
+        "resumeListing": (market.ada, {"listingId": ids.listing}),
+        "hireAgent": (market.max, market.hire()),
+        "startSession": (market.max, {"agentId": ids.nova, "type": "TRIAL", **key}),
+        "extendSession": (market.max, {"sessionId": ids.running, "unit": "HOUR", "quantity": 1, **key}),
+        "recordUsage": (market.max, {"sessionId": ids.running, "sequence": 2, "dof": 5}),
+        "endSession": (market.max, {"sessionId": ids.running, **key}),
+        "submitReview": (market.max, {"sessionId": ids.ended, "rating": 4, "comment": "Good."}),
+        "updateReview": (market.max, {"reviewId": ids.review, "rating": 3}),
+        "purchaseDof": (market.max, {"sku": shop.BRONZE, "provider": "SHOPIFY", **key}),
+        "transferDof": (market.max, {"toUserId": market.zoe.user_id, "amount": 5, **key}),
+        "connectPayouts": (market.max, {}),
+        "requestPayout": (market.ada, {"amount": 500_000, **key}),
+        "moderateListing": (market.mia, judged),
+        "featureListing": (market.mia, {"listingId": ids.listing, "featured": False}),
+        "adjustWallet": (market.root, {"userId": market.zoe.user_id, "amount": 5, **by_root}),
+        "refundSession": (market.root, {"sessionId": ids.ended, "amount": 5, **by_root}),
+        "approveOrder": (market.root, {**doubt, "dof": 50}),
+        "rejectOrder": (market.root, doubt),
+        "retryDeadLetter": (market.root, {"id": ids.dead}),
+    }
+
+
+async def call(person: Person, name: str, input: Json, selection: str | None = None) -> Json:
+    """The answer to one mutation; every refusal tells its facts."""
+    return await person.answer(document(name, selection), **({} if input is None else {"input": input}))
+
+
+def document(name: str, selection: str | None = None) -> str:
+    """One mutation with its input as a variable."""
+    field = graph().mutation_type.fields[name]
+    chosen = select(field.type, 0) if selection is None else "{ __typename " + selection + " }"
+    if not field.args:
+        return f"mutation {{ {name} {chosen} }}"
+    return f"mutation ($input: {field.args['input'].type}) {{ {name}(input: $input) {chosen} }}"
+
+
+def outcome(answer: Json) -> str:
+    """What one field said in one word: "+", "0" for nothing, or the code of its error or refusal."""
+    if "errors" in answer:
+        return str(answer["errors"][0]["extensions"]["code"])
+    (said,) = answer["data"].values()
+    if isinstance(said, list):
+        return "+" if said and said[0] else "0"
+    if said is None:
+        return "0"
+    return str(said.get("code", "+")) if isinstance(said, dict) else "+"
+
+
+# ---- the schema, walked
+
+
+def graph() -> GraphQLSchema:
+    """The schema as graphql-core has it."""
+    return schema()._schema
+
+
+INSIDE = frozenset({"Agent.configuration", "Agent.versions"})
+"""What an agent shows to its owner alone."""
+
+
+def select(type_: Any, depth: int, without: Container[str] = ()) -> str:
+    """A selection of all fields, connections two at a time, and of what is an object with an id `depth` steps deep."""
+    named = get_named_type(type_)
+    if is_leaf_type(named):
+        return ""
+    if isinstance(named, GraphQLUnionType):
+        parts = [f"... on {each.name} {select(each, depth, without)}" for each in named.types]
+        return "{ __typename " + " ".join(parts) + " }"
+    if isinstance(named, GraphQLInterfaceType):
+        return "{ __typename id }"
+    parts = []
+    for name, field in named.fields.items():
+        below = get_named_type(field.type)
+        step = isinstance(below, GraphQLObjectType) and bool(below.interfaces)
+        if f"{named.name}.{name}" in without or (step and depth == 0):
+            continue
+        arguments = ", ".join(f"{each}: {2 if each == 'first' else 'null'}" for each in field.args)
+        parts.append(f"{name}{f'({arguments})' if arguments else ''} {select(below, depth - step, without)}")
+    return "{ __typename " + " ".join(parts) + " }"
+
+
+def told(value: Json) -> set[str]:
+    """The fields, as Type.field, that an answer tells something of."""
+    if isinstance(value, list):
+        return set().union(*map(told, value)) if value else set()
+    if not isinstance(value, dict):
+        return set()
+    below: set[str] = set().union(*map(told, value.values()))
+    type_ = value.get("__typename")
+    return below | {f"{type_}.{name}" for name, each in value.items() if type_ and name != "__typename" and each is not None}
+
+
+def reachable(*roots: Any) -> set[str]:
+    """Every Type.field of the objects that can be reached from some types."""
+    found: set[str] = set()
+    waiting, known = [get_named_type(each) for each in roots], set()
+    while waiting:  # ends: a type is looked at once
+        type_ = waiting.pop()
+        if type_.name in known:
+            continue
+        known.add(type_.name)
+        if isinstance(type_, GraphQLUnionType):
+            waiting += type_.types
+        elif isinstance(type_, GraphQLInterfaceType):
+            waiting += graph().get_possible_types(type_)
+        elif isinstance(type_, GraphQLObjectType):
+            found |= {f"{type_.name}.{name}" for name in type_.fields}
+            waiting += [get_named_type(field.type) for field in type_.fields.values()]
+    return found
+
+
+def inputs(type_: Any, at: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], str, Any]]:
+    """Every leaf of an input as its path, the name of its input type's field, and its type."""
+    named = get_named_type(type_)
+    for name, field in named.fields.items():
+        below = get_named_type(field.type)
+        if isinstance(below, GraphQLInputObjectType):
+            yield from inputs(below, (*at, name))
+        else:
+            yield (*at, name), f"{named.name}.{name}", field.type

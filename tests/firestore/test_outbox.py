@@ -171,8 +171,9 @@ async def test_a_row_is_postponed_longer_each_time_and_then_given_up(world: Worl
         assert (postponed.attempts, postponed.state) == (attempt, RowState.PENDING)
         pauses.append((postponed.due_at - NOW).total_seconds())
     assert pauses == [40, 80, 160, 320, 640, 1280, 2560] + [3600] * 12
-    assert await world.store.outbox.postpone(made.id, NOW) is None
+    last = await world.store.outbox.postpone(made.id, NOW)
     dead = await world.get(OUTBOX, made.id)
+    assert last == dead
     assert (dead.state, dead.attempts, dead.expires_at) == (RowState.DEAD, 20, None)
     assert await world.store.outbox.postpone(made.id, NOW) is None
     assert await world.store.outbox.due(NOW + 365 * WEEK) == []

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from domain.orders import FactKind
 from domain.privacy import REDACTED
+from domain.purchases import Rail
 from firestore.collections import INBOX, ORDERS, OUTBOX
 from firestore.memory import MemoryBackend
 from firestore.rows import OutboxRow, RowState
@@ -113,7 +114,7 @@ async def test_a_customer_is_forgotten_wherever_he_is_named(room: Room) -> None:
 
 
 async def test_a_pending_delivery_is_still_applied_without_the_email(room: Room) -> None:
-    purchase = room.store.purchases.wish(user_id("max"), "SHOPIFY", "DOF-150K-BRONZE", 1, "k")  # type: ignore[arg-type]
+    purchase = room.store.purchases.wish(user_id("max"), Rail.SHOPIFY, "DOF-150K-BRONZE", 1, "k")
     begun, _ = await room.store.purchases.begin(purchase, "https://jiga.test/cart", NOW)
     assert await room.post("orders/paid", Order(1, begun.id, email=JOHN).told()) == 200
     assert await room.post("customers/redact", body("orders_to_redact", (1,))) == 200

@@ -69,7 +69,9 @@ class _History:
         await self._all(*(self._person(name, world.rng.randint(2, 5)) for name in PLAYERS), self._clock())
         self._check("midway", whole=False)
         await asyncio.sleep(timedelta(days=8).total_seconds())
-        await self._all(*(self._person(name, world.rng.randint(0, 2)) for name in PLAYERS), self._mature(), self._admin())
+        await self._all(
+            *(self._person(name, world.rng.randint(0, 2)) for name in PLAYERS), self._mature(), self._admin()
+        )
         await self._all(*self._sending)
         await world.settle_down()
         await self._all(*(orders.decide(world, order) for order in self.orders))
@@ -267,4 +269,3 @@ class _History:
                 world.problems.append(f"{act.name} with another input under its key was refused as {refusal!r}")
         if world.versions() != before:
             world.problems.append("asking again changed the store")
-

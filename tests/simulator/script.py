@@ -210,9 +210,7 @@ class Scribe:
         return self._add(
             Act(
                 f"end {key}",
-                lambda process: process.store.sessions.end(
-                    user, session_id, key, process.clock(), moderator=moderator
-                ),
+                lambda process: process.store.sessions.end(user, session_id, key, process.clock(), moderator=moderator),
                 lambda answer: (answer[0].id, answer[0].settlement),
                 left,
             )

@@ -97,7 +97,13 @@ class Bank:
 
     def fate(self, payout_id: str) -> tuple[str | None, ...]:
         """What becomes of a transfer: the failures that are told, None for paid. Drawn once."""
-        fates: tuple[tuple[str | None, ...], ...] = ((None,), (None,), ("no_account",), (None, "no_account"), ("no_account", None))
+        fates: tuple[tuple[str | None, ...], ...] = (
+            (None,),
+            (None,),
+            ("no_account",),
+            (None, "no_account"),
+            ("no_account", None),
+        )
         return self._fates.setdefault(payout_id, self._world.rng.choice(fates))
 
     async def find_transfer(self, payout_id: str) -> str | None:
@@ -287,6 +293,4 @@ def _read_plain(delivery: InboxRow) -> OrderFacts:
     money = Money(fact["minor"], fact["currency"]) if fact.get("minor") is not None else None
     lines = (OrderLine(order["sku"], order["quantity"]),) if fact["kind"] == "PAID" else ()
     report = Report(fact["key"], FactKind(fact["kind"]), money, lines, fact.get("doubt"), subject=fact.get("subject"))
-    return OrderFacts(
-        Rail.STRIPE, "sim", order["reference"], False, (report,), order["purchase_id"], order["email"]
-    )
+    return OrderFacts(Rail.STRIPE, "sim", order["reference"], False, (report,), order["purchase_id"], order["email"])

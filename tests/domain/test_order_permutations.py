@@ -1,0 +1,124 @@
+"""All orders of eight facts about one purchase, told by two sources, some more than once: one final state (T-W04).
+
+The orders are walked as a tree, so that two which begin alike share their beginning: 109,600 deliveries tell what
+8 x 40,320 would. At each of them a fact that is known already is told again by the other source, and changes nothing:
+a duplicate at any place of any order is one of these.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from domain import ledger, orders, wallets
+from domain.ids import Kind, derived_id
+from domain.ledger import balance
+from domain.money import ZERO, Dof, Money
+from domain.orders import FactKind, Order, OrderFacts, OrderLine, PurchaseStatus, Report
+from domain.purchases import Package, Rail, Tier
+from domain.wallets import Wallet
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+USER = derived_id(Kind.USER, "max")
+PACKAGES = (Package("DOF-S", "Small", Tier.BRONZE, Dof(1_000), Dof(0), Money(500, "USD")),)
+SPENT = Dof(90)
+
+FACTS = (
+    Report("paid", FactKind.PAID, Money(500, "USD"), (OrderLine("DOF-S", 1),)),
+    Report("refund:a", FactKind.REFUND, Money(100, "USD")),
+    Report("refund:b", FactKind.REFUND, Money(75, "USD")),
+    Report("refund:b:failed", FactKind.REFUND_FAILED, Money(75, "USD"), subject="refund:b"),
+    Report("dispute:d:opened", FactKind.DISPUTE_OPENED, Money(200, "USD"), subject="d"),
+    Report("dispute:d:won", FactKind.DISPUTE_WON, Money(200, "USD"), subject="d"),
+    Report("dispute:e:opened", FactKind.DISPUTE_OPENED, Money(150, "USD"), subject="e"),
+    Report("dispute:e:lost", FactKind.DISPUTE_LOST, Money(150, "USD"), subject="e"),
+)
+CANCEL = Report("cancel", FactKind.CANCEL)
+LEFT = 500 - 100 - 150  # of the 500 cents: one refund stands and one dispute is lost
+
+State = tuple[Order, Wallet, int]
+"""The order, its user's wallet, and what the world has given by the postings."""
+
+
+def told(*reports: Report) -> OrderFacts:
+    return OrderFacts(Rail.STRIPE, "stripe", "pi_1", False, reports)
+
+
+def fresh(available: int = 0) -> State:
+    return Order("order", Rail.STRIPE, "stripe", "pi_1", NOW, user_id=USER), Wallet(USER, Dof(available)), 0
+
+
+def deliver(state: State, facts: OrderFacts) -> State:
+    """What one delivery does: the facts are added, and the wallet follows the target."""
+    before, wallet, given = state
+    order = orders.absorb(before, facts, PACKAGES, NOW)
+    if order == before:
+        return state
+    delta = order.target - order.applied
+    if delta:
+        move = (
+            wallets.credit(wallet, delta, ledger.WORLD_STRIPE)
+            if delta > ZERO
+            else wallets.reclaim(wallet, -delta, ledger.WORLD_STRIPE)
+        )
+        wallet, given = move.wallet, given - balance(move.postings, ledger.WORLD_STRIPE)
+        order = replace(order, applied=order.target, entries=order.entries + 1)
+    if order.has_open_dispute != order.disputed:
+        step = 1 if order.has_open_dispute else -1
+        wallet = replace(wallet, open_disputes=wallet.open_disputes + step)
+        order = replace(order, disputed=order.has_open_dispute)
+    return order, wallet, given
+
+
+def walk(state: State, rest: tuple[Report, ...], known: tuple[Report, ...], rng: random.Random) -> Iterator[State]:
+    """The final state of every order of `rest`."""
+    if not rest:
+        yield state
+        return
+    for place, report in enumerate(rest):
+        now_known = (*known, report)
+        # The one source tells a fact alone; the other, at times, all that it knows by then, as its books do.
+        after = deliver(state, told(*now_known) if rng.random() < 0.2 else told(report))
+        again = rng.choice(now_known)
+        assert deliver(after, told(again)) == after
+        yield from walk(after, rest[:place] + rest[place + 1 :], now_known, rng)
+
+
+def final(state: State) -> tuple[object, ...]:
+    """What may not depend on the order in which the facts came: all but the number of entries on the way."""
+    order, wallet, given = state
+    facts = tuple(sorted((key, fact.kind, fact.dof, fact.money) for key, fact in order.facts.items()))
+    doubts = order.doubts
+    return facts, order.applied, order.outcome, doubts, wallet.balances, wallet.open_disputes, given
+
+
+def test_t_w04_every_order_of_eight_facts_ends_in_one_state() -> None:
+    seen, count = set(), 0
+    for state in walk(fresh(), FACTS, (), random.Random(8)):
+        seen.add(final(state))
+        count += 1
+    assert count == 40_320
+    ((_, applied, outcome, doubts, balances, open_disputes, given),) = seen
+    due = 1_000 * LEFT // 500
+    assert (applied, outcome, doubts) == (Dof(due), PurchaseStatus.COMPLETED, ())
+    assert (balances, open_disputes, given) == (Wallet(USER, Dof(due)).balances, 0, due)
+
+
+def test_t_w04_every_order_ends_in_one_debt_after_the_dof_were_spent() -> None:
+    """Paid and spent first: then refunds, disputes and the cancellation in any order."""
+    order, wallet, given = deliver(fresh(), told(FACTS[0]))
+    spent = replace(wallet, available=wallet.available - SPENT)
+    rest = (FACTS[1], FACTS[4], FACTS[5], FACTS[6], CANCEL)
+    ends = {final(state) for state in walk((order, spent, given), rest, (FACTS[0],), random.Random(5))}
+    ((_, applied, outcome, _, balances, open_disputes, left),) = ends
+    assert (applied, outcome, left) == (ZERO, PurchaseStatus.REFUNDED, 0)
+    assert (balances.available, balances.debt, open_disputes) == (ZERO, SPENT, 1)
+
+
+def test_t_w05_refunds_disputes_and_a_cancellation_without_a_payment_leave_nothing() -> None:
+    ends = {final(state) for state in walk(fresh(7), (*FACTS[1:5], CANCEL), (), random.Random(2))}
+    ((_, applied, outcome, _, balances, open_disputes, given),) = ends
+    assert (applied, outcome, given) == (ZERO, PurchaseStatus.FAILED, 0)
+    assert (balances.available, balances.debt, open_disputes) == (Dof(7), ZERO, 1)
