@@ -264,6 +264,8 @@ class House:
 
     async def start(self) -> None:
         """Begin to deliver and to keep the schedule; fill an empty local store with the demo."""
+        if self.firestore is not None:
+            self.firestore.watch()
         seeded = False
         if self.settings.demo and self.firestore is not None:
             # Before any delivery: the demo tells past moments, and a task would end a past hire before its time.
@@ -288,7 +290,7 @@ class House:
         await self.identity.close()
         await self.store.close()
         if self.firestore is not None:
-            await asyncio.to_thread(self.firestore.stop)
+            await self.firestore.stop()
 
     async def _drain(self) -> None:
         await self.dispatcher.close()

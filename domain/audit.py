@@ -65,8 +65,9 @@ def check(books: Books) -> list[Violation]:
             for rule in rules:
                 found.update(_apply(rule, books, record, path))
     found.update(_apply(sums_to_nothing, books, None, "entries/*"))
-    for user_id in books.chains.keys() - books.wallets.keys():
-        found.add(Violation("I2", f"wallets/{user_id}", "is missing, and entries moved it"))
+    needed = books.chains.keys() | (books.disputed.keys() | books.closed.keys() if books.whole else set())
+    for user_id in needed - books.wallets.keys() - {None}:
+        found.add(Violation("I2", f"wallets/{user_id}", "is missing, and something was told of it"))
     return sorted(found)
 
 
@@ -175,7 +176,7 @@ def wallet_counts_its_disputes(books: Books, wallet: Wallet) -> Iterator[Finding
 def wallet_counts_its_events(books: Books, wallet: Wallet) -> Iterator[Finding]:
     """I14: each entry that completes something is told, so no fewer events than those were numbered."""
     told = sum(entry.kind in _TOLD for entry in books.chains.get(wallet.id, ()))
-    if wallet.sequence < told:
+    if wallet.sequence < told + books.closed[wallet.id]:
         yield "I14", f"has told {wallet.sequence} events of {told} entries"
 
 
@@ -222,9 +223,8 @@ def nothing_is_stuck(books: Books, owed: Owed) -> Iterator[Finding]:
         yield "I13", f"its task {owed.task} waits since {owed.since.isoformat()}"
     if not books.whole:
         return
-    # A delivery that names a purchase leaves an order, whatever it tells.
-    kept = "purchase_id" in owed.args and not (owed.is_pending or owed.is_dead)
-    if owed.task == "apply_order" and kept and owed.args["order_id"] not in books.orders:
+    done = not (owed.is_pending or owed.is_dead)
+    if owed.task == "apply_order" and done and owed.args["order_id"] not in books.orders:
         yield "I14", f"was applied to {owed.args['order_id']}, which is missing"
     if owed.task == "follow_session" and owed.args["session_id"] not in books.sessions:
         yield "I14", f"follows {owed.args['session_id']}, which is missing"

@@ -5,7 +5,7 @@ Each is derived again from the journal and from the facts beside it (reliability
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -211,17 +211,18 @@ def _paid_out(books: Books, session: Session, ended: sessions.Settlement) -> Ite
 def _given_back(books: Books, session: Session) -> Iterator[Finding]:
     """Of service refunds: the platform's part is in their entries, each payee's in the transactions that it sees."""
     entries = [entry for entry in books.by_ref.get(session.id, ()) if entry.kind is EntryKind.REFUND]
-    gave: Counter[str] = Counter()
+    gave: defaultdict[str, int] = defaultdict(int)
     for entry in entries:
         gave[ledger.PLATFORM_FEES] -= books.effects[entry.id].get(ledger.PLATFORM_FEES, 0)
         for paper in books.papers_of.get(entry.id, ()):
             if paper.amount < 0:
                 gave[paper.user_id] -= paper.amount
-    says: Counter[str] = Counter({ledger.PLATFORM_FEES: session.returned.platform.units})
-    says[session.owner_id] += session.returned.owner.units
-    says[session.creator_id] += session.returned.creator.units
-    if +gave != +says:
-        yield "I14", f"has given back {dict(says)}, its entries {dict(gave)}"
+    back = session.returned
+    parts = ((ledger.PLATFORM_FEES, back.platform), (session.owner_id, back.owner), (session.creator_id, back.creator))
+    for party, share in parts:
+        gave[party] -= share.units
+    if any(gave.values()):
+        yield "I14", f"has given back {back}, its entries differ by {dict(gave)}"
 
 
 def usage_is_metered(books: Books, record: UsageRecord) -> Iterator[Finding]:

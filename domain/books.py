@@ -16,7 +16,7 @@ from domain.payouts import Payout
 from domain.purchases import Purchase
 from domain.revenue import Accrual
 from domain.sessions import Session, UsageRecord
-from domain.transactions import Transaction
+from domain.transactions import Transaction, TransactionStatus
 from domain.wallets import Wallet
 
 
@@ -114,6 +114,13 @@ class Books:
     def disputed(self) -> Counter[str | None]:
         """How many orders of each user are disputed."""
         return Counter(order.user_id for order in self.orders.values() if order.disputed)
+
+    @cached_property
+    def closed(self) -> Counter[str]:
+        """How many purchases of each user were over before they were credited: each was told."""
+        over = (TransactionStatus.FAILED, TransactionStatus.REFUNDED)
+        papers = self.transactions.values()
+        return Counter(paper.user_id for paper in papers if paper.entry_id is None and paper.status in over)
 
     @cached_property
     def matured(self) -> Mapping[str, list[Accrual]]:

@@ -28,11 +28,11 @@ class OwnTerms:
     usage_allowance: Dof
 
 
-def require_offered(listing: Listing | None, viewer_id: str | None) -> Listing:
+def require_offered(listing: Listing | None, viewer_id: str | None, asked: str = "listing") -> Listing:
     """The listing, if it takes hires. Raises NotFound for one that the viewer may not see, NotHirable, NotAvailable."""
     viewer = Viewer(viewer_id) if viewer_id else None
     if listing is None or not visible_to(listing, viewer):
-        raise NotFound("listing")
+        raise NotFound(asked)
     if listing.status not in PUBLIC:
         raise NotHirable(f"The listing is {listing.status}: only a published one can be hired.")
     if listing.status is ListingStatus.PAUSED:

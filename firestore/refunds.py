@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain import ledger, refunds, revenue, wallets
-from domain.errors import IdempotencyConflict, NotFound
+from domain.errors import Conflict, IdempotencyConflict, NotFound
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
 from domain.ledger import EntryKind
 from domain.money import Dof
@@ -90,6 +90,8 @@ class Refunds:
             taken[user_id] = share
         if back.platform:
             moves.append(_credit(held, session.hirer_id, back.platform, ledger.PLATFORM_FEES))
+        if not moves:
+            raise Conflict("What is left of this session its hirer earned by it: there is nobody to take it from.")
         whole = Dof(back.owner.units + back.platform.units + back.creator.units)
         return self._enter(tx, session, whole, moves, taken, request, now)
 

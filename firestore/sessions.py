@@ -163,7 +163,7 @@ class Sessions:
             require_active(tx.get(USERS, viewer_id))
             agent = tx.get(AGENTS, wish.agent_id)
             if trial:
-                listing = hiring.require_offered(tx.get(LISTINGS, listing_id), viewer_id)
+                listing = hiring.require_offered(tx.get(LISTINGS, listing_id), viewer_id, asked="agent")
                 minutes = self._policy.trial_minutes
                 session = hiring.trial(session_id, viewer_id, agent, listing, wish.configuration, minutes, mark, now)
             else:

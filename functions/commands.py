@@ -35,8 +35,8 @@ def verify(file: Path, digests: Sequence[str]) -> int:
     except (ValueError, RecursionError):
         return _say(f"{file} is not JSON: export it again.", failed=True)
     verdict = check_file(data, digests)
-    for problem in verdict.problems:
-        _say(problem, failed=True)
+    for line in verdict.problems:
+        _say(line, failed=True)
     if verdict.problems:
         return _say(f"{file} does NOT hold.", failed=True)
     late = f", {verdict.late} of them sealed late" if verdict.late else ""

@@ -163,6 +163,7 @@ class Rig(main.House):
         self.names = Names()
         self.memory = MemoryBackend()
         self._given = identity
+        self._writes = 0
         settings = Settings(
             env="local",
             data_dir=data,
@@ -230,9 +231,27 @@ class Rig(main.House):
         found = [await self.memory.query(Query(each.name)) for each in ALL]
         return {snapshot.path: dict(snapshot.data) for snapshots in found for snapshot in snapshots}
 
-    async def load(self, documents: Mapping[str, Mapping[str, Value]]) -> None:
-        """Put back what `dump` gave."""
-        await self.memory.commit([Write(path, dict(data)) for path, data in documents.items()])
+    async def forget(self, path: str) -> None:
+        """Remove a document, as an erasure does."""
+        await self.memory.commit([Write(path, None)])
+
+    async def put_back(self, documents: Mapping[str, Mapping[str, Value]]) -> None:
+        """Make the store what `dump` gave, and nothing else; who signed up since is unknown again."""
+        if not await self.has_written():
+            return
+        there = await self.dump()
+        writes = [Write(path, None) for path in there.keys() - documents.keys()]
+        writes += [Write(path, dict(data)) for path, data in documents.items() if there.get(path) != data]
+        await self.memory.commit(writes)
+        self.names.known.clear()
+        for name in PEOPLE:
+            self.names.admit(name)
+        self._writes = self.backend.totals.writes
+
+    async def has_written(self) -> bool:
+        """Whether anything was written since the market opened or was put back, now that no work is left."""
+        await self.drain()
+        return self.backend.totals.writes != self._writes
 
 
 class Person(Client):
@@ -392,6 +411,7 @@ class Market:
     @asynccontextmanager
     async def unchanged(self) -> AsyncIterator[None]:
         """The block changes not one byte of the store, and asks for no task."""
+        await self.rig.drain()  # what was done before may still have work to follow
         before = await self.rig.dump()
         yield
         assert await self.rig.dump() == before
@@ -459,6 +479,8 @@ async def furnish(rig: Rig) -> Ids:
     payout, _ = await store.payouts.request(ada, Dof(500_000), "payout", at + 2 * SECOND)
     await rig.put(OUTBOX, _dead(at))
     await rig.drain()
+    while (day := await store.digests.next_day()) is not None and day < NOW.date():
+        await store.digests.seal(day, NOW, bytes(32))
     return Ids(
         nova=nova,
         draft=draft,
@@ -520,8 +542,9 @@ async def open_market(rig: Rig) -> Market:
     """A market of its own for each test: furnished once, and put back as it was."""
     if not _furnished:
         _furnished.append((await furnish(rig), await rig.dump()))
+        rig._writes = rig.backend.totals.writes
     else:
-        await rig.load(_furnished[0][1])
+        await rig.memory.commit([Write(path, dict(data)) for path, data in _furnished[0][1].items()])
     return Market(rig, _furnished[0][0])
 
 

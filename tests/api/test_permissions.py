@@ -74,6 +74,7 @@ QUERIES = (
     Case("validateAgentConfiguration", lambda _: MODEL, "+ + + + + + +"),
     _quote("listing", "                 +   +   +   +   +   +   +"),
     _quote("hidden_listing", "          N   N   H   N   N   N   N"),
+    Case("ledgerDigest", lambda _: '(day: "2026-01-20")', "+ + + + + + +"),
     Case("walletStatement", lambda _: "(year: 2026, month: 3)", "U + + + + + +"),
     Case("reviewQueue", lambda _: "(first: 2, after: null)", "U F F F F F +"),
     Case("deadLetters", lambda _: "(first: 2, after: null)", "U F F F F F +"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,10 +16,10 @@ from domain.reviews import ReviewWish
 from domain.sessions import SessionType
 from firestore.orders import Decision
 from firestore.sessions import Hire, Start, Usage
-from integrations.local.checkout import Cart, cancel_payload, order_payload, refund_payload
+from integrations.local.checkout import Cart, cancel_payload, order_number, order_payload, refund_payload
 from integrations.local.stripe import dispute_payload, event_payload, session_payload
 from integrations.stripe_events import PAYOUT_METADATA
-from tests.kill.house import ADA, AMY, BOB, LISTING_ID, MAX, House
+from tests.kill.house import ADA, AMY, BOB, LISTING_ID, MAX, SHOP, House
 from tests.nouns import NOW
 
 Steps = Callable[[House], Awaitable[None]]
@@ -96,7 +97,7 @@ async def underpaid(house: House) -> None:
 def decided(dof: Dof | None) -> Steps:
     async def step(house: House) -> None:
         page = await house.store.orders.review_queue(1, None)
-        known = page.items[0].id if page.items else derived_order()
+        known = page.nodes[0].id if page.nodes else derived_order()
         await house.store.orders.decide(Decision(known, AMY, "looked at it", dof, MAX), house.now)
 
     return step
@@ -104,15 +105,12 @@ def decided(dof: Dof | None) -> Steps:
 
 def derived_order() -> str:
     """The id of the order about the purchase, for who begins again and finds the queue empty."""
-    from integrations.local.checkout import order_number
-    from tests.kill.house import SHOP
-
     return derived_id(Kind.ORDER, Rail.SHOPIFY, SHOP, str(order_number("order", PURCHASE)))
 
 
 def _stray(email: str) -> OrderFacts:
     told = Report("paid", FactKind.PAID, PRICE, (OrderLine("DOF-S", 1),))
-    return OrderFacts(Rail.SHOPIFY, "jiga.myshopify.com", STRAY, True, (told,), None, email)
+    return OrderFacts(Rail.SHOPIFY, SHOP, STRAY, True, (told,), None, email)
 
 
 async def strayed(house: House) -> None:
@@ -178,7 +176,7 @@ async def end(house: House) -> None:
 
 async def expire(house: House) -> None:
     house.now = NOW + timedelta(hours=3)
-    await house.sweep()
+    await house.round()
 
 
 async def review(house: House) -> None:
@@ -214,6 +212,11 @@ def bank_told(status: str) -> Steps:
 async def service_refund(house: House) -> None:
     for key, amount in (("a", 50), ("b", 30)):
         await house.store.refunds.refund(AMY, SESSION, Dof(amount), "a bad run", key, house.now)
+
+
+async def fund_by_a_key_of_the_process(house: House) -> None:
+    """What house.md forbids (rule 5): a restart that makes its own key does its work a second time."""
+    await house.store.wallets.adjust(AMY, MAX, 2_000, "a gift", f"fund {os.getpid()}", house.now)
 
 
 EARNED = (fund, hire, end, mature)
@@ -253,3 +256,6 @@ FLOWS = {
     ),
 }
 """By the name under which a failure is told."""
+
+PLANTED = Flow((), (fund_by_a_key_of_the_process,))
+"""A bug that the enumeration has to find, or it finds nothing."""

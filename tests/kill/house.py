@@ -19,9 +19,10 @@ from domain.payouts import PayoutAccount, PayoutTerms
 from domain.policy import Policy
 from domain.purchases import Package, Tier
 from domain.users import Role
-from firestore.backend import Aggregate, Backend, Batch, Query, Snapshot, Write
-from firestore.collections import AGENTS, LISTINGS, PAYOUT_ACCOUNTS, USERS
+from firestore.backend import Aggregate, Backend, Batch, Filter, Query, Snapshot, Write
+from firestore.collections import AGENTS, LISTINGS, OUTBOX, PAYOUT_ACCOUNTS, USERS
 from firestore.records import encode
+from firestore.rows import RowState
 from firestore.store import Store
 from functions.caller import Caller, tasks
 from functions.outbox import Dispatcher
@@ -43,6 +44,7 @@ RULES: Policy = replace(
     packages=(Package("DOF-S", "Small", Tier.BRONZE, Dof(1_009), Dof(0), Money(499, "USD")),),
     payouts=PayoutTerms(rate_minor_units=2_000_000, currency="USD", minimum=Money(100, "USD")),
 )
+END = NOW + timedelta(days=6)  # when every session that a flow begins is over, and no payout waits for too long
 ROUNDS_MAX = 40  # of the sweep, until nothing is owed: a row's pause doubles up to an hour
 
 
@@ -187,14 +189,22 @@ class House:
     async def mature(self) -> None:
         await mature_all(self.store, self.now)
 
+    async def round(self) -> int:
+        """One round of the sweep with the work that it hands out; gives how many rows that were."""
+        self._queued.clear()
+        handed = await sweep(self.store, self.dispatcher, self.now)
+        await self.work()
+        return handed
+
     async def sweep(self) -> None:
         """Let the sweep find all that is owed, however late it falls due; sessions run out meanwhile."""
+        pending = Query(OUTBOX.name, (Filter("state", "==", RowState.PENDING.value),), limit=1)
         for _ in range(ROUNDS_MAX):
-            self._queued.clear()
-            handed = await sweep(self.store, self.dispatcher, self.now)
-            await self.work()
-            if not handed:
-                return
+            if not await self.round():
+                if not await self.backend.query(pending):
+                    return
+                assert self.now < END, "work is owed for ever"
+                self.now = END
             self.now += timedelta(hours=1)
         raise AssertionError(f"work is still owed after {ROUNDS_MAX} rounds of the sweep")
 

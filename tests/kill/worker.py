@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import functools
 import gc
 import itertools
 import json
@@ -18,6 +17,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -29,10 +29,22 @@ from domain.audit import check
 from firestore.audit import books_of
 from firestore.backend import Backend, Query, Write
 from firestore.cloud import CloudBackend
-from firestore.collections import AGENTS, INBOX, LEDGER, LISTINGS, OUTBOX, PAYOUT_ACCOUNTS, TALLIES, TOPICS, USERS
+from firestore.collections import (
+    AGENTS,
+    ENTRIES,
+    INBOX,
+    LEDGER,
+    LISTINGS,
+    OUTBOX,
+    PAYOUT_ACCOUNTS,
+    TALLIES,
+    TOPICS,
+    TRANSACTIONS,
+    USERS,
+)
 from firestore.memory import MemoryBackend
 from firestore.records import SEAL, Collection
-from tests.kill.flows import FLOWS, Flow
+from tests.kill.flows import FLOWS, PLANTED, Flow
 from tests.kill.house import Fuse, House, furniture
 from tests.nouns import NOW
 
@@ -40,6 +52,8 @@ RESTART_VERBS_MORE = 6  # what a restarted flow does beyond the verbs of the fir
 VERBS_MAX = 200  # of one flow: a longer one does not end
 BOOKS = (*LEDGER, OUTBOX)
 ALL = (*BOOKS, AGENTS, INBOX, LISTINGS, PAYOUT_ACCOUNTS, TALLIES, TOPICS, USERS)
+OUTCOMES = {each.name for each in LEDGER} - {ENTRIES.name, TRANSACTIONS.name}
+STEPS = {SEAL, "version", "sequence", "entries", "matured_by"}  # what counts the steps, or names one
 Dump = dict[str, dict[str, Any]]
 
 
@@ -49,19 +63,25 @@ async def dump_of(backend: Backend, wanted: Sequence[Collection[Any]]) -> Dump:
     return {snapshot.path: dict(snapshot.data) for snapshots in found for snapshot in snapshots}
 
 
-def plain(dump: Dump) -> Mapping[str, str]:
-    """The ledger by path, without moments: a later restart may date a thing later, and may not change anything else."""
-    names = {each.name for each in LEDGER}
-    return {
-        path: json.dumps(_timeless(data), sort_keys=True)
-        for path, data in dump.items()
-        if path.partition("/")[0] in names
-    }
+def outcome(dump: Dump) -> Mapping[str, str]:
+    """What a ledger comes to, by path: not by how many entries, nor when, for a sweep may do late, and at once, what a
+    webhook's own task would have done in two steps. The audit sees to the steps themselves."""
+    balances: Counter[str] = Counter()
+    left = {}
+    for path, data in dump.items():
+        name = path.partition("/")[0]
+        if name == ENTRIES.name:
+            for posting in data["postings"]:
+                balances[posting["source"]] -= posting["amount"]
+                balances[posting["target"]] += posting["amount"]
+        elif name in OUTCOMES:
+            left[path] = json.dumps(_timeless(data), sort_keys=True)
+    return {**left, **{address: str(balance) for address, balance in balances.items() if balance}}
 
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _timeless(each) for name, each in value.items() if name != SEAL}
+        return {name: _timeless(each) for name, each in value.items() if name not in STEPS}
     if isinstance(value, list | tuple):
         return [_timeless(each) for each in value]
     return None if isinstance(value, datetime) else value
@@ -85,7 +105,7 @@ async def undisturbed(flow: Flow, before: Sequence[Write], books: Path) -> tuple
     for step in flow.steps:
         await step(house)
     await house.sweep()
-    return plain(await dump_of(memory, LEDGER)), house.bank.moved()
+    return outcome(await dump_of(memory, LEDGER)), house.bank.moved()
 
 
 async def attempt(flow: Flow, backend: Backend, fuse: Fuse, books: Path, before: Sequence[Write]) -> None:
@@ -106,9 +126,10 @@ async def recover(
     house.now = max(house.now, NOW) + timedelta(minutes=5)
     await house.sweep()
     dump = await dump_of(backend, BOOKS)
+    await backend.close()
     whole, unreadable = books_of(dump, house.now)
     problems = [f"{each.invariant} {each.path} {each.message}" for each in [*unreadable, *check(whole)]]
-    left = plain(dump)
+    left = outcome(dump)
     for path in sorted(wanted.keys() | left.keys()):
         if wanted.get(path) != left.get(path):
             problems.append(f"{path} is {left.get(path)}, without a kill it is {wanted.get(path)}")
@@ -141,52 +162,75 @@ def forked(work: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[int, Any]:
 
 def enumerate_kills(name: str, host: str, run: str, *, twice: bool) -> dict[str, Any]:
     """Kill the flow before and after each of its verbs, until it has no further verb; `twice` kills the restart, too."""
-    kills, cases = 0, 0
-    problems: list[str] = []
     with tempfile.TemporaryDirectory() as base:
-        plan = _Plan(FLOWS[name], host, Path(base))
-        for at in range(1, VERBS_MAX):
-            seconds = (0, *range(1, at + RESTART_VERBS_MORE)) if twice else (0,)
-            for when, second in itertools.product(("before", "after"), seconds):
-                cases += 1
-                ended, dead, found = plan.case(f"{run}-{cases}", at, second, when)
-                kills += dead
-                problems += [f"{name}, {when} verb {at}: {each}" for each in found]
-                if ended:
-                    return {"flow": name, "verbs": at - 1, "kills": kills, "cases": cases, "problems": problems}
-    return {"flow": name, "verbs": VERBS_MAX, "kills": kills, "cases": cases, "problems": ["it does not end"]}
+        plan = _Plan(FLOWS.get(name, PLANTED), host, Path(base), run)
+        verbs, kills = plan.kill(twice=twice)
+        # The restarts share one process: what they find is in the store, and each has its own database there.
+        failed, found = forked(plan.recover)
+        problems = ["the processes that were started again failed"] if failed else found
+        told = [f"{name}, {each}" for each in (*plan.problems, *problems)]
+        return {"flow": name, "verbs": verbs, "kills": kills, "cases": len(plan.cases), "problems": told}
 
 
 class _Plan:
     """One flow, each case of it in an empty database of its own."""
 
-    def __init__(self, flow: Flow, host: str, base: Path) -> None:
+    def __init__(self, flow: Flow, host: str, base: Path, run: str) -> None:
         self._flow = flow
         self._host = host
         self._base = base
+        self._run = run
         self._given = base / "given"
         self._given.mkdir()
         self._before = asyncio.run(given(flow, self._given))
         self._wanted, self._moved = asyncio.run(undisturbed(flow, self._before, self._books("undisturbed")))
+        self.cases: list[str] = []
+        self.problems: list[str] = []
 
-    def case(self, project: str, at: int, second: int, when: str) -> tuple[bool, int, list[str]]:
-        """Whether the flow ended before its fuse burnt, how many were killed, and what is wrong afterwards."""
-        books, flow, backend = self._books(project), self._flow, functools.partial(self._backend, project)
-        first, _ = forked(lambda: attempt(flow, backend(), Fuse(at, when), books, self._before))
-        if first not in (0, signal.SIGKILL):
-            return True, 0, ["the process failed by itself"]
-        kills = int(first == signal.SIGKILL)
-        if second:
-            again, _ = forked(lambda: attempt(flow, backend(), Fuse(second, when), books, ()))
-            kills += again == signal.SIGKILL
-        failed, found = forked(lambda: recover(flow, backend(), books, self._wanted, self._moved))
-        return first == 0, kills, ["the process that was started again failed"] if failed else found
+    def kill(self, *, twice: bool) -> tuple[int, int]:
+        """How many verbs the flow has, and how many processes were killed at them."""
+        kills = 0
+        for at in range(1, VERBS_MAX):
+            seconds = (0, *range(1, at + RESTART_VERBS_MORE)) if twice else (0,)
+            for when, second in itertools.product(("before", "after"), seconds):
+                case = f"{when} verb {at}" + (f" and {second}" if second else "")
+                self.cases.append(case)
+                ends = [self._end(case, at, when, self._before)]
+                if second and ends[0] == signal.SIGKILL:
+                    ends.append(self._end(case, second, when, ()))
+                kills += ends.count(signal.SIGKILL)
+                if any(end not in (0, signal.SIGKILL) for end in ends):
+                    self.problems.append(f"{case}: the process failed by itself")
+                if ends[0] != signal.SIGKILL:
+                    return at - 1, kills
+        raise AssertionError(f"a flow of more than {VERBS_MAX} verbs")
+
+    async def recover(self) -> list[str]:
+        """What is wrong after the restart of each case."""
+        problems = []
+        for case in self.cases:
+            try:
+                found = await recover(
+                    self._flow, self._backend(case), self._base / case, self._wanted, self._moved
+                )
+            except Exception as failure:
+                found = [f"the process that was started again raised {failure!r}"]
+            problems += [f"{case}: {each}" for each in found]
+        return problems
+
+    def _end(self, case: str, at: int, when: str, before: Sequence[Write]) -> int:
+        books = self._base / case
+        if not books.exists():
+            self._books(case)
+        ended, _ = forked(lambda: attempt(self._flow, self._backend(case), Fuse(at, when), books, before))
+        return ended
 
     def _books(self, name: str) -> Path:
         return Path(shutil.copytree(self._given, self._base / name))
 
-    def _backend(self, project: str) -> CloudBackend:
+    def _backend(self, case: str) -> CloudBackend:
         # A lone client on a busy machine: a late answer here is the machine's fault, and no part of the test.
+        project = f"{self._run}-{self.cases.index(case)}"
         return CloudBackend(project, emulator_host=self._host, deadline_seconds=15)
 
 
@@ -194,7 +238,7 @@ def main() -> None:
     """Every flow asked for, `--at-once` of them at a time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", required=True, help="host:port of a Firestore emulator")
-    parser.add_argument("--flows", default=",".join(FLOWS), help="names, joined by commas")
+    parser.add_argument("--flows", default=",".join(FLOWS), help="names, joined by commas; `planted` is a bug")
     parser.add_argument("--at-once", type=int, default=2, help="flows at a time")
     parser.add_argument("--twice", action="store_true", help="kill the restarted process too, at each of its verbs")
     asked = parser.parse_args()

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from domain.audit import check
 from domain.ids import BODY_CHARACTERS
+from firestore.audit import books_of
+from tests.simulator.history import run
+from tests.simulator.second_checker import broken
 from tests.simulator.second_names import LEDGER, LETTERS
 
 Dump = dict[str, dict[str, Any]]
@@ -51,7 +56,7 @@ def corrupt(dump: Dump, rng: random.Random) -> Corruption:
         return Corruption(how, path, "", after)
     after[path] = copy.deepcopy(dump[path])
     if how == "copy":
-        other = path[: -BODY_CHARACTERS] + "".join(rng.choice(LETTERS) for _ in range(BODY_CHARACTERS))
+        other = path[:-BODY_CHARACTERS] + "".join(rng.choice(LETTERS) for _ in range(BODY_CHARACTERS))
         after[other] = after[path] | ({"id": other.partition("/")[2]} if rng.random() < 0.5 else {})
         return Corruption(how, other, "", after)
     ways = [way for way in _ways(after[path], ()) if way != ("seal",)]
@@ -110,3 +115,45 @@ def _filled(name: str, rng: random.Random) -> Any:
     if name in AMOUNTS:
         return rng.randint(0, 5_000)
     return "usr_" + "".join(rng.choice(LETTERS) for _ in range(BODY_CHARACTERS))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Of a campaign: how many were found, how many of them by what the documents mean, and which by the seal alone."""
+
+    found: int
+    by_meaning: int
+    only_by_seal: Counter[tuple[str, str, str]]
+    disagreements: list[str]
+
+
+def campaign(n: int, *, seed: int, histories: int = 40) -> Result:
+    """Corrupt the ledgers of some histories `n` times, and ask both checkers each time."""
+    rng = random.Random(seed)
+    dumps = [each for at in range(histories) for each in run(at).dumps if _entries(each[0]) > 5]
+    found, by_meaning, disagreements = 0, 0, list[str]()
+    only_by_seal: Counter[tuple[str, str, str]] = Counter()
+    for _ in range(n):
+        dump, now = rng.choice(dumps)
+        corruption = corrupt(dump, rng)
+        books, unreadable = books_of(corruption.dump, now)
+        meaning = [*check(books), *(each for each in unreadable if "seal" not in each.message)]
+        # Midway somebody may be waiting for long: that is true, and no sign of the corruption.
+        first = bool([each for each in meaning if each.invariant != "I13"])
+        second = bool([each for each in broken(corruption.dump, now) if not each.startswith("I13")])
+        found += first or bool(unreadable)
+        by_meaning += first
+        if not first:
+            only_by_seal[corruption.how, corruption.path.partition("/")[0], _general(corruption.field)] += 1
+        if first != second:
+            disagreements.append(f"{corruption.how} {corruption.path} {corruption.field}: first {first}, second {second}")
+    return Result(found, by_meaning, only_by_seal, disagreements)
+
+
+def _entries(dump: Dump) -> int:
+    return sum(path.startswith("entries/") for path in dump)
+
+
+def _general(name: str) -> str:
+    """A field's name without the keys and places in it."""
+    return ".".join("*" if ":" in each or each.isdigit() or "_" in each[:4] else each for each in name.split("."))

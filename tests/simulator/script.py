@@ -15,7 +15,7 @@ from domain.purchases import Rail
 from domain.reviews import ReviewWish
 from domain.sessions import SessionType
 from firestore.sessions import Hire, Start, Usage
-from tests.nouns import user_id
+from tests.nouns import an_offer, user_id
 from tests.simulator.wire import Killed
 from tests.simulator.world import ADMIN, AGENT_IDS, LISTING_IDS, RULES, Process, World
 
@@ -168,6 +168,18 @@ class Scribe:
             )
         )
 
+    def reprice(self, name: str, place: int) -> Act:
+        """The owner of an agent changes its price: who saw the old one must not pay the new one."""
+        wish = an_offer(hourly=300, daily=2_000, weekly=9_000)
+
+        async def ask(process: Process) -> Any:
+            return await process.store.listings.publish(user_id(name), AGENT_IDS[place], wish, process.clock())
+
+        def left(dump: Shelf) -> bool:
+            return bool(dump[f"listings/{LISTING_IDS[place]}"]["pricing"]["hourly"] == 300)
+
+        return self._add(Act(f"reprice {place}", ask, lambda answer: answer.pricing, left))
+
     def extend(self, name: str, session_id: str) -> Act:
         user, key = user_id(name), self._key()
         count = self.world.rng.randint(1, 2)
@@ -207,12 +219,17 @@ class Scribe:
         def left(dump: Shelf) -> bool:
             return dump.get(f"sessions/{session_id}", {}).get("end_key") == fingerprint(user, key)
 
+        def note(answer: Any) -> None:
+            if not moderator and user not in (answer[0].hirer_id, answer[0].owner_id):
+                self.world.problems.append(f"{name} ended {session_id}, which is none of theirs")
+
         return self._add(
             Act(
                 f"end {key}",
                 lambda process: process.store.sessions.end(user, session_id, key, process.clock(), moderator=moderator),
                 lambda answer: (answer[0].id, answer[0].settlement),
                 left,
+                note=note,
             )
         )
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from tests.simulator.second_names import LEDGER, SYSTEM, Doc, Shelf, name_of, net
+from tests.simulator.second_names import FACTS, LEDGER, SYSTEM, Doc, Shelf, name_of, net
 from tests.simulator.second_papers import earnings, late, orders, papers, payouts, purchases
 from tests.simulator.second_sessions import entries_due, holds, meters, terms
 
@@ -39,6 +39,10 @@ def _ids(shelves: Mapping[str, Shelf]) -> Iterator[str]:
         for id_, document in shelves[shelf].items():
             if document["id"] != id_:
                 yield f"I14 {shelf}/{id_} is {document['id']}"
+    for id_, order in shelves["orders"].items():
+        for key, fact in order["facts"].items():
+            if fact["kind"] not in FACTS or not (fact["money"] is None or isinstance(fact["money"], dict)):
+                yield f"I14 {id_} has no fact in {key}"
 
 
 def _people(entry: Doc) -> set[str]:
@@ -101,7 +105,11 @@ def _chains(shelves: Mapping[str, Shelf]) -> Iterator[str]:
     frozen: dict[str, int] = defaultdict(int)
     for order in shelves["orders"].values():
         frozen[order["user_id"]] += order["disputed"]
-    for user in steps.keys() | shelves["wallets"].keys():
+    over: dict[str, int] = defaultdict(int)
+    for paper in shelves["transactions"].values():
+        over[paper["user_id"]] += paper["entry_id"] is None and paper["status"] in ("FAILED", "REFUNDED")
+    told_of = {user for counts in (frozen, over) for user, count in counts.items() if count}
+    for user in (steps.keys() | shelves["wallets"].keys() | told_of) - {None}:
         wallet = shelves["wallets"].get(user)
         if wallet is None:
             yield f"I2 {user} has no wallet"
@@ -120,7 +128,7 @@ def _chains(shelves: Mapping[str, Shelf]) -> Iterator[str]:
         if any(wallet[part] != have[part] for part in have) or wallet["version"] != len(steps[user]):
             yield f"I2 {user} is {have}, not {wallet}"
         told = ("PURCHASE", "RECLAIM", "SETTLE", "TRANSFER", "ADJUST")
-        if wallet["sequence"] < sum(shelves["entries"][id_]["kind"] in told for _, id_ in steps[user]):
+        if wallet["sequence"] < over[user] + sum(shelves["entries"][id_]["kind"] in told for _, id_ in steps[user]):
             yield f"I14 {user} was told too little"
         if wallet["open_disputes"] != frozen[user]:
             yield f"I14 {user} has {frozen[user]} disputes"

@@ -14,6 +14,10 @@ LETTERS = "0123456789abcdefghjkmnpqrstvwxyz"
 UNIT_MINUTES = {"HOUR": 60, "DAY": 1440, "WEEK": 10080}
 PARTIES = ("owner", "platform", "creator")
 SYSTEM = {"platform:fees", "world:shopify", "world:stripe", "payouts:pending", "promo", "loss"}
+FACTS = {
+    *("PAID", "REFUND", "REFUNDED_TOTAL", "REFUND_FAILED", "CANCEL", "APPROVED", "REJECTED"),
+    *("DISPUTE_INQUIRY", "DISPUTE_OPENED", "DISPUTE_WON", "DISPUTE_LOST", "DISPUTE_CLOSED"),
+}
 LEDGER = ("entries", "wallets", "sessions", "usage", "orders", "purchases", "accruals", "transactions", "payouts")
 
 

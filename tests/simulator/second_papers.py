@@ -473,7 +473,7 @@ def late(shelves: Mapping[str, Shelf], now: datetime) -> Iterator[str]:
         ):
             yield f"I13 {id_} waits"
         order = row["args"].get("order_id")
-        if row["task"] == "apply_order" and row["state"] == "DONE" and "purchase_id" in row["args"]:
+        if row["task"] == "apply_order" and row["state"] == "DONE":
             if order not in shelves["orders"]:
                 yield f"I14 {order} is gone"
         if row["task"] == "follow_session" and row["args"]["session_id"] not in shelves["sessions"]:

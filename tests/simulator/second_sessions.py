@@ -119,7 +119,7 @@ def _moments(shelves: Mapping[str, Shelf], id_: str, session: Doc, records: list
             yield f"I5 {id_} was settled before it ended"
         if settled is not None and not by_itself and ended["ended_at"] < max(*told, settled["at"]):
             yield f"I5 {id_} was ended before its last change"
-    elif not silent and changed != (max(told) if len(told) > 1 else None):
+    elif (silent and changed < max(told)) or (not silent and changed != (max(told) if len(told) > 1 else None)):
         yield f"I14 {id_} changed at {changed}"
     if (session["usage_at"] is not None) != used or (used and session["usage_at"] not in told and not silent):
         yield f"I14 {id_} was used at {session['usage_at']}"

@@ -36,8 +36,15 @@ NONE = Faults(0, 0, 0, 0, 0, 0)
 class Wire:
     """A `Backend` for one process. What was sent arrives, whether or not somebody still waits for the answer."""
 
-    def __init__(self, memory: MemoryBackend, rng: random.Random, faults: Callable[[], Faults]) -> None:
+    def __init__(
+        self,
+        memory: MemoryBackend,
+        rng: random.Random,
+        faults: Callable[[], Faults],
+        witness: Callable[[Sequence[Write]], None],
+    ) -> None:
         self._memory = memory
+        self._witness = witness
         self._rng = rng
         self._faults = faults
         self._waiting: dict[asyncio.Future[Any], None] = {}
@@ -68,7 +75,12 @@ class Wire:
         return await self._call(lambda: at_once(self._memory.aggregate(query, aggregates)), writes=False)
 
     async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
-        return await self._call(lambda: at_once(self._memory.commit(writes)), writes=True)
+        return await self._call(lambda: self._apply(writes), writes=True)
+
+    def _apply(self, writes: Sequence[Write]) -> Any:
+        versions = at_once(self._memory.commit(writes))
+        self._witness(writes)
+        return versions
 
     async def _call(self, act: Callable[[], Any], *, writes: bool) -> Any:
         if self.dead:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -32,6 +32,7 @@ from firestore.store import Store
 from functions.caller import Caller, Task, tasks
 from functions.outbox import Dispatcher
 from functions.schedule.rounds import sweep
+from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.webhooks.shopify import ShopifyDoor
 from integrations.services import PayoutRejected
 from integrations.shopify import ShopifySignatures, sign
@@ -41,7 +42,7 @@ from tests.simulator.wire import NONE, Faults, Killed, Wire, at_once
 
 SHOP = "jiga.myshopify.com"
 SECRET = "simulated"
-PLAIN_ORDER = "plain_order"
+SPENDINGS = ("HOLD", "EXTEND", "TRANSFER", "PAYOUT")
 DELIVERIES_MAX = 6  # tries of one delivery before it is left to the sweep
 NAMES = ("ada", "bob", "max", "eve", "amy")
 RULES: Policy = replace(
@@ -114,7 +115,7 @@ class Process:
     """One API process: its own lanes, its own dispatcher, its own clock, one store of documents for all."""
 
     def __init__(self, world: World) -> None:
-        self.wire = Wire(world.memory, world.rng, lambda: world.faults)
+        self.wire = Wire(world.memory, world.rng, lambda: world.faults, world.witness)
         self.skew = timedelta(seconds=world.rng.uniform(-5, 5)) if world.faults is not NONE else timedelta()
         self._world = world
         self.dispatcher = Dispatcher(_QueueEnd(world, self.wire))
@@ -125,7 +126,7 @@ class Process:
             jitter=world.rng.random,
             told=self.dispatcher.told,
         )
-        known: dict[str, Task] = {**tasks(world.bank), PLAIN_ORDER: _apply_plain}
+        known: dict[str, Task] = {**tasks(world.bank), APPLY_ORDER: _apply}
         self.caller = Caller(self.store, self.dispatcher, self.clock, known)
         signatures = ShopifySignatures((SECRET,))
         self.door = ShopifyDoor(
@@ -178,6 +179,14 @@ class World:
     def now(self) -> datetime:
         """The moment by the world's clock, which may step."""
         return NOW + timedelta(seconds=self.loop.time()) + self.step
+
+    def witness(self, writes: Sequence[Write]) -> None:
+        """Nobody spends out of a frozen wallet: looked at in the commit, as nothing tells of it later."""
+        for write in writes:
+            if write.path.startswith("entries/") and write.data and write.data["kind"] in SPENDINGS:
+                after = {each.path: each.data for each in writes}.get(f"wallets/{write.data['actor']}")
+                if after is None or after["open_disputes"] or after["debt"]:
+                    self.problems.append(f"{write.data['kind']} {write.path} is spent out of {after}")
 
     def process(self) -> Process:
         """One that lives; in place of a dead one another is started."""
@@ -275,15 +284,18 @@ async def tell(process: Process, order: Mapping[str, Any], fact: Mapping[str, An
     """Record one fact of an order of another rail, in a form of our own; its work is a task like Shopify's."""
     body = json.dumps([order, fact], sort_keys=True).encode()
     order_id = derived_id(Kind.ORDER, Rail.STRIPE, "sim", order["reference"])
-    args = {"order_id": order_id}
+    args = {"order_id": order_id, "plain": "yes"}
     if order["purchase_id"]:
         args["purchase_id"] = order["purchase_id"]
     await process.store.inbox.record(
-        "sim", fact["key"], "sim", body, process.clock(), outcome="accepted", task=PLAIN_ORDER, args=args
+        "sim", fact["key"], "sim", body, process.clock(), outcome="accepted", task=APPLY_ORDER, args=args
     )
 
 
-async def _apply_plain(store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> None:
+async def _apply(store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> None:
+    if "plain" not in args:
+        await apply_order(store, row_id, args, now)
+        return
     told = Told(args["inbox_id"], args["order_id"], args.get("purchase_id"), None, row_id)
     await store.orders.absorb(told, _read_plain, now)
 

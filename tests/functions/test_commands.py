@@ -1,0 +1,101 @@
+"""`python main.py verify FILE`: what a user's own machine says of an export, without the store."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from domain.receipt_files import check_file
+from firestore.memory import MemoryBackend
+from functions.commands import run
+from functions.schedule.seals import seal_days
+from tests.emulators import ROOT
+from tests.make import NOW, World, user_id
+
+MAX, DAY = user_id("max"), timedelta(days=1)
+
+
+async def an_export(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    world = World(MemoryBackend())
+    await world.open()
+    await world.fund("max", 70)
+    await seal_days(world.store, NOW + 2 * DAY)
+    world.now = NOW + 2 * DAY
+    await world.fund("max", 5)
+    told = await world.store.receipts.export(MAX)
+    file = tmp_path / "receipts.json"
+    file.write_text(json.dumps(told))
+    return file, told
+
+
+async def test_a_file_that_holds(tmp_path: Path) -> None:
+    file, told = await an_export(tmp_path)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), "verify", str(file)],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = told["digests"][-1]["digest"]
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"1 entries of {MAX} hold; 1 are not sealed yet.\n"
+        f"All hang on the digest of 2026-03-02: {last}\n"
+        'Compare it with { ledgerDigest(day: "2026-03-02") { digest } }, and keep it.\n'
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["receipts.json"]
+
+
+async def test_a_known_digest_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, told = await an_export(tmp_path)
+    capsys.readouterr()  # what sealing has logged
+    assert run(["verify", str(file), *(each["digest"].upper() for each in told["digests"])]) == 0
+    assert capsys.readouterr().err == ""
+    assert run(["verify", str(file), "ab" * 32]) == 1
+    heard = capsys.readouterr()
+    assert heard.err == f"The digest {'ab' * 32} that you know is not in the file.\n{file} does NOT hold.\n"
+    assert heard.out == ""
+
+
+async def test_a_file_that_was_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, told = await an_export(tmp_path)
+    told["receipts"][0]["share"][2][0] = 71
+    file.write_text(json.dumps(told))
+    capsys.readouterr()  # what sealing has logged
+    assert run(["verify", str(file)]) == 1
+    heard = capsys.readouterr()
+    assert heard.out == ""
+    assert heard.err.splitlines() == [*check_file(told).problems, f"{file} does NOT hold."]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory."),
+        (b"\xff", "is not JSON: export it again."),
+        (b"[" * 200_000, "is not JSON: export it again."),
+    ],
+)
+def test_what_is_no_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, said: str
+) -> None:
+    file = tmp_path / "receipts.json"
+    if content is not None:
+        file.write_bytes(content)
+    assert run(["verify", str(file)]) == 1
+    assert capsys.readouterr().err == f"{file} {said}\n"
+
+
+def test_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["fly"])
+    assert ended.value.code == 2
+    assert "invalid choice: 'fly'" in capsys.readouterr().err

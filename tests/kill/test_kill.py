@@ -1,0 +1,80 @@
+"""SIGKILL before and after every verb of every flow (T-F01), enumerated by real processes on a real server.
+
+A flow that was killed is asked for again with the same keys, and the sweep does the rest: then every invariant holds,
+and the books say what they say where nobody was killed. `python -m tests.kill.worker --twice` is the long version: it
+kills the restart as well, at each of its verbs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulators import ROOT, Emulator, find_official, start_local, start_official
+from tests.kill.flows import FLOWS
+
+SECONDS_MAX = 240  # far beyond the half minute that it takes: a machine may be busy, and nothing may hang
+ON_THE_OFFICIAL = ("hire", "end", "refund after the spend", "payout")
+"""A few flows of each kind: the official emulator is slower, and every flow runs there in the long version."""
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Iterator[Emulator]:
+    emulator = start_local(tmp_path, "--indexes", str(ROOT / "firestore" / "firestore.indexes.json"))
+    yield emulator
+    emulator.stop()
+
+
+@pytest.fixture
+def official() -> Iterator[Emulator]:
+    script = find_official()
+    if script is None:
+        pytest.skip("the official Firestore emulator is not installed: needs gcloud with it, and Java")
+    emulator = start_official(script)
+    yield emulator
+    emulator.stop()
+
+
+def killed(emulator: Emulator, *flows: str) -> dict[str, dict[str, Any]]:
+    """What the enumeration found, by flow."""
+    command = [sys.executable, "-m", "tests.kill.worker", "--host", emulator.host, "--flows", ",".join(flows)]
+    environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}  # no process forks after it has spoken gRPC
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = {told["flow"]: told for told in map(json.loads, done.stdout.splitlines())}
+    assert found.keys() == set(flows)
+    for told in found.values():
+        # Once before and once after each verb; the last case is the one in which the flow reached its end.
+        assert (told["kills"], told["cases"]) == (2 * told["verbs"], 2 * told["verbs"] + 1), told
+        assert told["verbs"] >= 2, told
+    return found
+
+
+async def test_t_f01_every_flow_is_killed_before_and_after_every_verb(local: Emulator) -> None:
+    found = await asyncio.to_thread(killed, local, *FLOWS)
+    assert [problem for told in found.values() for problem in told["problems"]] == []
+    kills = sum(told["kills"] for told in found.values())
+    print(f"{kills} processes were killed in {len(FLOWS)} flows")
+    assert kills >= 350
+
+
+async def test_t_f01_flows_are_killed_on_the_official_emulator(official: Emulator) -> None:
+    found = await asyncio.to_thread(killed, official, *ON_THE_OFFICIAL)
+    assert [problem for told in found.values() for problem in told["problems"]] == []
+
+
+async def test_t_f01_a_restart_that_makes_its_own_key_is_found(local: Emulator) -> None:
+    """The enumeration sees what it is there for: after the commit, and only then, the work is done twice."""
+    problems = (await asyncio.to_thread(killed, local, "planted"))["planted"]["problems"]
+    assert problems != []
+    assert all(problem.startswith(("planted, after verb 2:", "planted, before verb 3:")) for problem in problems)
