@@ -46,12 +46,13 @@ from integrations.identity import FirebaseIdentity
 from integrations.local import checkout
 from integrations.local import connect as onboarding
 from integrations.local import stripe as stripe_page
-from integrations.local.checkout import Cart, LocalCheckout, order_payload
+from integrations.local.checkout import order_payload
 from integrations.local.connect import LocalPayouts
 from integrations.local.firestore import LocalFirestore, LocalFirestoreError
 from integrations.local.identity import LocalIdentity
+from integrations.local.pages import Cart, LocalCheckout
 from integrations.local.queue import LocalCaller, LocalQueue
-from integrations.local.stripe import CHOICES, LocalStripeCheckout, session_payload
+from integrations.local.stripe import CHOICES, session_payload
 from integrations.services import CheckoutGateway, IdentityGateway, OrderSource, PayoutGateway, TaskCaller, TaskQueue
 from integrations.shopify import ShopifyCheckout, ShopifySignatures
 from integrations.shopify import sign as sign_shopify
@@ -117,16 +118,16 @@ class House:
         key = settings.stripe_api_key
         self.stripe_api = StripeApi(key.get_secret_value()) if key else None
         back = f"{self.base_url}/"
-        stripe_page: CheckoutGateway = LocalStripeCheckout(lambda: self.base_url)
+        stripe: CheckoutGateway = LocalCheckout(lambda: self.base_url, stripe_page.PATH)
         self.payouts: PayoutGateway | None = None
         if self.stripe_api is not None:
-            stripe_page = StripeCheckout(self.stripe_api, success_url=back, cancel_url=back)
+            stripe = StripeCheckout(self.stripe_api, success_url=back, cancel_url=back)
             self.payouts = StripePayouts(self.stripe_api, return_url=back, refresh_url=back)
         elif self.secrets.stripe:
             self.payouts = LocalPayouts(
                 lambda: self.base_url, self.secrets.stripe[0], self._post_stripe, clock=self.clock, test=not live
             )
-        self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout(), Rail.STRIPE: stripe_page}
+        self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout(), Rail.STRIPE: stripe}
 
     async def _post_shopify(self, cart: Cart, choice: str) -> bool:
         """What the shop does when the local page is paid on."""
@@ -214,7 +215,7 @@ class House:
         settings = self.settings
         if settings.is_production or settings.shopify_variants:
             return ShopifyCheckout(self.shop, settings.shopify_variants)
-        return LocalCheckout(lambda: self.base_url)
+        return LocalCheckout(lambda: self.base_url, checkout.PATH)
 
     @property
     def base_url(self) -> str:
@@ -256,7 +257,7 @@ class House:
         routes: list[Route] = []
         if isinstance(self.checkouts[Rail.SHOPIFY], LocalCheckout) and self.secrets.shopify:
             routes += LocalCheckoutPage(self.store, checkout.PATH, checkout.page, self._post_shopify).routes()
-        if isinstance(self.checkouts[Rail.STRIPE], LocalStripeCheckout) and self.secrets.stripe:
+        if isinstance(self.checkouts[Rail.STRIPE], LocalCheckout) and self.secrets.stripe:
             routes += LocalCheckoutPage(self.store, stripe_page.PATH, stripe_page.page, self._pay_stripe).routes()
         if isinstance(self.payouts, LocalPayouts):
             routes += LocalOnboardingPage(onboarding.PATH, onboarding.page, self.payouts.confirm).routes()

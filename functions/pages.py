@@ -14,7 +14,7 @@ from domain.errors import Unavailable
 from domain.money import money_from_decimal
 from firestore.store import Store
 from functions.webhooks.door import Door
-from integrations.local.checkout import Cart
+from integrations.local.pages import Cart
 
 FORM_BYTES_MAX = 4_000  # seven short fields
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'"}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import strawberry
 
-from domain.errors import Unavailable
+from domain.errors import BadInput, Unavailable
 from domain.money import Dof
 from graph.context import Context, Info
 from graph.errors import BelowMinimum, IdempotencyConflict, InsufficientDof, PayoutNotReady, WalletFrozen
 from graph.types.payouts import Payout
 from graph.types.wallets import Wallet
 from integrations.services import PayoutGateway
+
+_COUNTRY = re.compile("[A-Z]{2}")  # ISO 3166-1, alpha-2
 
 
 @strawberry.input
@@ -47,6 +50,8 @@ RequestPayoutResult = Annotated[
 async def connect_payouts(info: Info, input: ConnectPayoutsInput) -> ConnectPayoutsResult:
     """The provider's page on which the viewer gives what it asks for; called again, the same account goes on."""
     context = info.context
+    if input.country is not None and _COUNTRY.fullmatch(input.country) is None:
+        raise BadInput("A country is two capital letters of ISO 3166, such as MX.", field="input.country")
     gateway, user = _gateway(context), await context.user()
     known = await context.store.payouts.account(user.id)
     account_id = known.account_id if known else None

@@ -8,94 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from html import escape
-from urllib.parse import quote, urlencode
 
 from domain.money import Money
-from integrations.services import Checkout
+from integrations.local.pages import Cart, cart_page
 from integrations.shopify import PURCHASE_ATTRIBUTE, USER_ATTRIBUTE, sign
 
-__all__ = ["Cart", "LocalCheckout", "cancel_payload", "order_number", "order_payload", "page", "refund_payload", "sign"]
+__all__ = ["Cart", "cancel_payload", "order_number", "order_payload", "page", "refund_payload", "sign"]
 
 PATH = "/local/checkout/shopify"
 
 
-@dataclass(frozen=True, slots=True)
-class Cart:
-    """What a buyer pays for on our page; `price` is that of all the packages."""
-
-    purchase_id: str
-    user_id: str
-    email: str
-    sku: str
-    quantity: int
-    price: Money
-
-    @property
-    def fields(self) -> dict[str, str]:
-        """The cart as the page's address and its form carry it."""
-        return {
-            "purchase_id": self.purchase_id,
-            "sku": self.sku,
-            "quantity": str(self.quantity),
-            "amount": self.price.decimal,
-            "currency": self.price.currency,
-            "email": self.email,
-            "user_id": self.user_id,
-        }
-
-
-class LocalCheckout:
-    """Sends a buyer to our own page. `base_url` is asked each time: the port is known only once the server listens."""
-
-    def __init__(self, base_url: Callable[[], str]) -> None:
-        self._base_url = base_url
-
-    async def checkout(
-        self, *, purchase_id: str, user_id: str, email: str, sku: str, quantity: int, price: Money
-    ) -> Checkout:
-        """The page's address. `price` is that of all the packages, and travels as a decimal with its currency."""
-        cart = Cart(purchase_id, user_id, email, sku, quantity, price)
-        return Checkout(f"{self._base_url().rstrip('/')}{PATH}?{urlencode(cart.fields, quote_via=quote)}")
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 def page(cart: Cart) -> str:
-    """The page as HTML: what is bought, and a form that posts the cart's fields back to `PATH`. It runs no script."""
-    hidden = "\n".join(
-        f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in cart.fields.items()
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Local checkout</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 4rem auto; padding: 0 1rem }}
-button {{ font: inherit; padding: .5rem 1.5rem }}
-</style>
-</head>
-<body>
-<h1>Local checkout</h1>
-<p>This page stands in for Shopify. No money moves.</p>
-<dl>
-<dt>Package</dt><dd>{cart.quantity} &times; {escape(cart.sku)}</dd>
-<dt>Price</dt><dd>{escape(cart.price.decimal)} {escape(cart.price.currency)}</dd>
-<dt>Buyer</dt><dd>{escape(cart.email)}</dd>
-</dl>
-<form method="post" action="{PATH}">
-{hidden}
-<button type="submit">Pay</button>
-</form>
-</body>
-</html>
-"""
+    """The page that stands in for Shopify's checkout."""
+    return cart_page("Shopify", PATH, cart, {"pay": "Pay"})
 
 
 def order_number(*fact: str) -> int:

@@ -22,12 +22,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from html import escape
 from urllib.parse import quote
 
 from domain.errors import Unavailable
 from domain.ids import fingerprint
 from domain.money import Money
+from integrations.local.pages import form_page
 from integrations.local.stripe import event_payload, stripe_id
 from integrations.services import PayoutAccount, PayoutRejected
 from integrations.stripe import KeyReused, sign, unavailable
@@ -298,28 +298,10 @@ class LocalPayouts:
 
 
 def page(account_id: str) -> str:
-    """The onboarding page as HTML: a form that posts the account's id back to `PATH`. It runs no script."""
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Local payouts</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 4rem auto; padding: 0 1rem }}
-button {{ font: inherit; padding: .5rem 1.5rem }}
-</style>
-</head>
-<body>
-<h1>Local payouts</h1>
-<p>This page stands in for Stripe's onboarding. Nothing about you is asked.</p>
-<form method="post" action="{PATH}">
-<input type="hidden" name="account" value="{escape(account_id)}">
-<button type="submit">Everything is filled in</button>
-</form>
-</body>
-</html>
-"""
+    """The page that stands in for Stripe's onboarding."""
+    told = "<p>This page stands in for Stripe's onboarding. Nothing about you is asked.</p>"
+    button = '<button type="submit">Everything is filled in</button>'
+    return form_page("Local payouts", told, PATH, {"account": account_id}, button)
 
 
 def _account_object(account: _Account) -> dict[str, object]:

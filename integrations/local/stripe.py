@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from html import escape
-from urllib.parse import quote, urlencode
 
 from domain.money import Money
-from integrations.local.checkout import Cart
-from integrations.services import Checkout
+from integrations.local.pages import Cart, cart_page
 from integrations.stripe import sign
 from integrations.stripe_events import PURCHASE_METADATA, QUANTITY_METADATA, SKU_METADATA, USER_METADATA
 from integrations.stripe_money import stripe_amount
@@ -23,7 +20,6 @@ from integrations.stripe_money import stripe_amount
 __all__ = [
     "CHOICES",
     "Cart",
-    "LocalStripeCheckout",
     "charge_payload",
     "dispute_payload",
     "event_payload",
@@ -48,58 +44,9 @@ CHOICES: Mapping[str, tuple[str, str]] = {
 """What can be done on the page: the button's words, and the event that it posts."""
 
 
-class LocalStripeCheckout:
-    """Sends a buyer to our own page. `base_url` is asked each time: the port is known only once the server listens."""
-
-    def __init__(self, base_url: Callable[[], str]) -> None:
-        self._base_url = base_url
-
-    async def checkout(
-        self, *, purchase_id: str, user_id: str, email: str, sku: str, quantity: int, price: Money
-    ) -> Checkout:
-        """The page's address. `price` is that of all the packages, and travels as a decimal with its currency."""
-        cart = Cart(purchase_id, user_id, email, sku, quantity, price)
-        return Checkout(f"{self._base_url().rstrip('/')}{PATH}?{urlencode(cart.fields, quote_via=quote)}")
-
-    async def close(self) -> None:
-        """Nothing is open."""
-
-
 def page(cart: Cart) -> str:
-    """The page as HTML: what is bought, and a form that posts the cart's fields and a choice back to `PATH`."""
-    hidden = "\n".join(
-        f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in cart.fields.items()
-    )
-    buttons = "\n".join(
-        f'<p><button type="submit" name="choice" value="{choice}">{escape(words)}</button></p>'
-        for choice, (words, _) in CHOICES.items()
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Local checkout</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 28rem; margin: 4rem auto; padding: 0 1rem }}
-button {{ font: inherit; padding: .5rem 1.5rem }}
-</style>
-</head>
-<body>
-<h1>Local checkout</h1>
-<p>This page stands in for Stripe. No money moves.</p>
-<dl>
-<dt>Package</dt><dd>{cart.quantity} &times; {escape(cart.sku)}</dd>
-<dt>Price</dt><dd>{escape(cart.price.decimal)} {escape(cart.price.currency)}</dd>
-<dt>Buyer</dt><dd>{escape(cart.email)}</dd>
-</dl>
-<form method="post" action="{PATH}">
-{hidden}
-{buttons}
-</form>
-</body>
-</html>
-"""
+    """The page that stands in for Stripe's Checkout."""
+    return cart_page("Stripe", PATH, cart, {choice: words for choice, (words, _) in CHOICES.items()})
 
 
 def stripe_id(prefix: str, *fact: str) -> str:

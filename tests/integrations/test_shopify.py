@@ -20,8 +20,9 @@ from domain.money import Dof, Money
 from domain.orders import NO_CURRENCY, FactKind, Order, OrderFacts, OrderLine, Report, absorb
 from domain.purchases import Package, Rail, Tier
 from integrations.local import checkout as local
-from integrations.services import CheckoutGateway, Signatures
+from integrations.local.pages import LocalCheckout
 from integrations.payloads import Malformed
+from integrations.services import CheckoutGateway, Signatures
 from integrations.shopify import ShopifyCheckout, ShopifySignatures, read_order
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
@@ -638,7 +639,7 @@ class TestLocalCheckout:
 
     async def test_the_address_carries_the_cart(self) -> None:
         ports = [8000]
-        gateway: CheckoutGateway = local.LocalCheckout(lambda: f"http://127.0.0.1:{ports[0]}/")
+        gateway: CheckoutGateway = LocalCheckout(lambda: f"http://127.0.0.1:{ports[0]}/", local.PATH)
         ports[0] = 8123
         checkout = await gateway.checkout(
             purchase_id=PURCHASE,

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from domain.errors import Unavailable
 from domain.money import Money
 from integrations.local import stripe as local
+from integrations.local.pages import LocalCheckout
 from integrations.services import CheckoutGateway, Signatures
 from integrations.stripe import KeyReused, RateLimited, Refused, StripeApi, StripeCheckout, StripeSignatures, sign
 from integrations.stripe_money import money_from_stripe, stripe_amount
@@ -308,7 +309,7 @@ class TestApi:
 
 class TestLocal:
     async def test_the_page_carries_the_cart(self) -> None:
-        gateway: CheckoutGateway = local.LocalStripeCheckout(lambda: "http://127.0.0.1:8000/")
+        gateway: CheckoutGateway = LocalCheckout(lambda: "http://127.0.0.1:8000/", local.PATH)
         checkout = await gateway.checkout(
             purchase_id=PURCHASE,
             user_id=USER,

@@ -19,8 +19,8 @@ from firestore.backend import Query
 from firestore.collections import LISTINGS, USERS, WALLETS
 from firestore.memory import MemoryBackend
 from firestore.store import Store
-from integrations.local.checkout import LocalCheckout
 from integrations.local.identity import LocalIdentity
+from integrations.local.pages import LocalCheckout
 from settings import Settings, read_policy
 from tests.client import Client
 from tests.journeys.server import Server
@@ -40,7 +40,7 @@ class Place:
     def __init__(self, data: Path) -> None:
         self.memory = MemoryBackend()
         self.identity = LocalIdentity(data / "accounts.sqlite3", clock=lambda: NOW)
-        self.checkout = LocalCheckout(lambda: "http://shop.test")
+        self.checkout = LocalCheckout(lambda: "http://shop.test", "/local/checkout/shopify")
         self.commits = 0
         self.cut_at: int | None = None
         self.memory.after = self._count

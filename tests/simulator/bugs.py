@@ -50,7 +50,7 @@ ANY_FIRST = (COMMIT, "must_be_absent=before is None, version=version)", "version
 BUGS: tuple[Bug, ...] = (
     # ---- the commit rule
     _bug("no_version", NO_VERSION),
-    _bug("no_create", NO_ABSENCE, covered="the wallet's or session's version is in the same commit, and covers it"),
+    _bug("no_create", NO_ABSENCE),
     _bug("no_version_no_create", NO_VERSION, NO_ABSENCE),
     _bug("first_write_unguarded", ANY_FIRST),
     _bug(

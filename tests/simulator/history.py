@@ -14,7 +14,7 @@ import msgspec
 from domain.audit import check
 from domain.errors import IdempotencyConflict, Refusal, Unavailable
 from domain.purchases import Rail
-from firestore.audit import books_of
+from firestore.audit import audit, books_of
 from functions.schedule.rounds import sweep
 from tests.nouns import user_id
 from tests.simulator import orders, second_checker
@@ -24,6 +24,7 @@ from tests.simulator.wire import Faults, Killed
 from tests.simulator.world import NAMES, RULES, World
 
 PLAYERS = NAMES[:4]
+LIVE_AUDIT_EACH = 5  # every fifth history is audited while it happens
 NAP_SECONDS = 1500  # between two acts of one person: some sessions of an hour run out meanwhile
 
 
@@ -69,7 +70,8 @@ class _History:
 
     async def main(self) -> None:
         world = self.world
-        await self._all(*(self._person(name, world.rng.randint(2, 5)) for name in PLAYERS), self._clock())
+        people = (self._person(name, world.rng.randint(2, 5)) for name in PLAYERS)
+        await self._all(*people, self._clock(), *([self._audit_live()] if world.seed % LIVE_AUDIT_EACH == 0 else []))
         self._check("midway", whole=False)
         await asyncio.sleep(timedelta(days=8).total_seconds())
         people = (self._person(name, world.rng.randint(0, 2)) for name in PLAYERS)
@@ -214,6 +216,16 @@ class _History:
                     break
                 except (Killed, Unavailable):
                     await asyncio.sleep(1)
+
+    async def _audit_live(self) -> None:
+        """Audits beside the work: nobody stops, and none gives a false alarm."""
+        world, mark = self.world, None
+        for _ in range(3):
+            await asyncio.sleep(world.rng.expovariate(1 / 2_400))
+            report = await audit(world.memory, world.now(), since=mark, progress=lambda line: None)
+            found = [str(each) for each in report.violations if each.invariant != "I13"]
+            world.problems += [f"an audit since {mark} says {each}" for each in found[:3]]
+            mark = report.mark
 
     # ---- the reckoning
 

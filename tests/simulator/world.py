@@ -163,11 +163,11 @@ class World:
     def __init__(self, seed: int, faults: Faults) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
+        self.step = timedelta()
         self.loop = SimLoop()
-        self.memory = MemoryBackend()
+        self.memory = MemoryBackend(clock=lambda: self.now())
         self.faults = faults
         self.bank = Bank(self)
-        self.step = timedelta()
         self.problems: list[str] = []
         self.in_flight = 0
         self.idle = asyncio.Event()
