@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import secrets
 import socket
@@ -28,11 +27,9 @@ from functions.caller import Caller, tasks
 from functions.commands import run
 from functions.metrics import Figures, metrics_route
 from functions.outbox import Dispatcher
-from functions.pages import LocalCheckoutPage, LocalOnboardingPage, front, post
+from functions.pages import front
 from functions.router import Doors
 from functions.schedule.rounds import Clock, rounds
-from functions.webhooks.shopify import ShopifyDoor
-from functions.webhooks.stripe import StripeDoor
 from graph.connection import Cursors
 from graph.context import Desk
 from graph.errors import present
@@ -41,31 +38,18 @@ from graph.http import graphql_route
 from graph.schema import make_schema
 from graph.sign_in import Reception
 from graph.websocket import SocketDoor
-from integrations.connect import StripePayouts
 from integrations.identity import FirebaseIdentity
-from integrations.local import checkout
-from integrations.local import connect as onboarding
-from integrations.local import stripe as stripe_page
-from integrations.local.checkout import order_payload
-from integrations.local.connect import LocalPayouts
 from integrations.local.firestore import LocalFirestore, LocalFirestoreError
 from integrations.local.identity import LocalIdentity
-from integrations.local.pages import Cart, LocalCheckout
 from integrations.local.queue import LocalCaller, LocalQueue
-from integrations.local.stripe import CHOICES, session_payload
-from integrations.services import CheckoutGateway, IdentityGateway, OrderSource, PayoutGateway, TaskCaller, TaskQueue
-from integrations.shopify import ShopifyCheckout, ShopifySignatures
-from integrations.shopify import sign as sign_shopify
-from integrations.stripe import StripeApi, StripeCheckout, StripeSignatures
-from integrations.stripe import sign as sign_stripe
-from integrations.stripe_orders import StripeOrders
+from integrations.services import IdentityGateway, TaskCaller, TaskQueue
 from integrations.tasks import CloudTasks, OidcCaller
+from rails import Rails
 from resolvers.loaders import make_loaders
 from settings import Settings, SettingsError, read_policy, require_startable
 
 log = structlog.get_logger(__name__)
 
-LOCAL_SHOP = "jiga-local.myshopify.com"
 DRAIN_SECONDS = 8.0  # what a stopping process gives to the mutations under way
 
 
@@ -78,8 +62,7 @@ class Secrets:
     """What signs cursors and webhooks. A rail without a secret has its door shut."""
 
     cursor: bytes
-    shopify: tuple[str, ...]
-    stripe: tuple[str, ...]
+    rails: dict[Rail, tuple[str, ...]]
 
 
 class House:
@@ -97,63 +80,22 @@ class House:
         self.queue = self._queue()
         self.dispatcher = Dispatcher(self.queue)
         self.store = Store(self.backend, self.policy, clock=clock, jitter=random.random, told=self.dispatcher.told)
-        self._build_rails()
-        self.caller = Caller(self.store, self.dispatcher, clock, tasks(self.payouts))
+        self.rails = Rails(settings, self.secrets.rails, self.store, self.policy, self.base_url, clock)
+        self.caller = Caller(self.store, self.dispatcher, clock, tasks(self.rails.payouts))
         self.identity = self._identity()
-        self.rounds = rounds(self.store, self.dispatcher, self._order_sources(), settings.schedule_seconds)
+        self.rounds = rounds(
+            self.store, self.dispatcher, self.rails.sources, settings.schedule_seconds, settings.money_mode == "live"
+        )
         self.schedule = Clock(self.rounds, clock)
         self._build_graph()
-
-    def _build_rails(self) -> None:
-        """Both payment rails: the door that takes their webhooks, the page to pay on, and the way to pay creators."""
-        settings, live = self.settings, self.settings.money_mode == "live"
-        self.shop = settings.shopify_shop or LOCAL_SHOP
-        signed = ShopifySignatures(self.secrets.shopify) if self.secrets.shopify else None
-        any_shop = settings.shopify_shop is None
-        self.shopify = ShopifyDoor(
-            self.store, signed, shop=self.shop, any_shop=any_shop, money_is_live=live, clock=self.clock
-        )
-        stamped = StripeSignatures(self.secrets.stripe, self.clock) if self.secrets.stripe else None
-        self.stripe = StripeDoor(self.store, stamped, money_is_live=live, clock=self.clock)
-        key = settings.stripe_api_key
-        self.stripe_api = StripeApi(key.get_secret_value()) if key else None
-        back = f"{self.base_url}/"
-        stripe: CheckoutGateway = LocalCheckout(lambda: self.base_url, stripe_page.PATH)
-        self.payouts: PayoutGateway | None = None
-        if self.stripe_api is not None:
-            stripe = StripeCheckout(self.stripe_api, success_url=back, cancel_url=back)
-            self.payouts = StripePayouts(self.stripe_api, return_url=back, refresh_url=back)
-        elif self.secrets.stripe:
-            self.payouts = LocalPayouts(
-                lambda: self.base_url, self.secrets.stripe[0], self._post_stripe, clock=self.clock, test=not live
-            )
-        self.checkouts: dict[Rail, CheckoutGateway] = {Rail.SHOPIFY: self._checkout(), Rail.STRIPE: stripe}
-
-    async def _post_shopify(self, cart: Cart, choice: str) -> bool:
-        """What the shop does when the local page is paid on."""
-        order = order_payload(cart, at=self.clock(), test=self.settings.money_mode == "test")
-        signature = sign_shopify(order, self.secrets.shopify[0])
-        headers = {"x-shopify-topic": "orders/paid", "x-shopify-hmac-sha256": signature}
-        return await post(self.shopify, order, headers)
-
-    async def _pay_stripe(self, cart: Cart, choice: str) -> bool:
-        """What Stripe does when the local page is paid on, or left."""
-        if choice not in CHOICES:
-            return False
-        at = self.clock()
-        body = session_payload(cart, choice, at=at, test=self.settings.money_mode == "test")
-        return await self._post_stripe(body, sign_stripe(body, self.secrets.stripe[0], at))
-
-    async def _post_stripe(self, body: bytes, signature: str) -> bool:
-        return await post(self.stripe, body, {"stripe-signature": signature})
 
     def _build_graph(self) -> None:
         settings = self.settings
         desk = Desk(
             store=self.store,
             identity=self.identity,
-            checkouts=self.checkouts,
-            payouts=self.payouts,
+            checkouts=self.rails.checkouts,
+            payouts=self.rails.payouts,
             policy=self.policy,
             cursors=Cursors(self.secrets.cursor),
             clock=self.clock,
@@ -207,16 +149,6 @@ class House:
             return LocalCaller()
         return OidcCaller(audience=settings.tasks_audience or "", service_account=settings.tasks_service_account or "")
 
-    def _order_sources(self) -> list[OrderSource]:
-        """The providers' own books, where there is an account to read them with."""
-        return [StripeOrders(self.stripe_api, clock=self.clock)] if self.stripe_api else []
-
-    def _checkout(self) -> CheckoutGateway:
-        settings = self.settings
-        if settings.is_production or settings.shopify_variants:
-            return ShopifyCheckout(self.shop, settings.shopify_variants)
-        return LocalCheckout(lambda: self.base_url, checkout.PATH)
-
     @property
     def base_url(self) -> str:
         return self.settings.public_url or f"http://{self.settings.host}:{self.settings.port}"
@@ -231,7 +163,8 @@ class House:
             allowed_origins=settings.allowed_origins,
         )
         by_name = {each.name: each for each in self.rounds}
-        doors = Doors(self.store, self.shopify, self.stripe, self.caller, by_name, self._task_caller(), self.clock)
+        webhooks = (self.rails.shopify, self.rails.stripe)
+        doors = Doors(self.store, *webhooks, self.caller, by_name, self._task_caller(), self.clock)
         figures = Figures(
             counters={
                 "firestore_rpcs": lambda: self.backend.totals.rpcs,
@@ -250,18 +183,7 @@ class House:
             metrics_route(figures),
             *doors.routes(),
         ]
-        return [*routes, *self._local_pages()]
-
-    def _local_pages(self) -> list[Route]:
-        """The pages that stand in for a provider's, each only where that provider is not connected."""
-        routes: list[Route] = []
-        if isinstance(self.checkouts[Rail.SHOPIFY], LocalCheckout) and self.secrets.shopify:
-            routes += LocalCheckoutPage(self.store, checkout.PATH, checkout.page, self._post_shopify).routes()
-        if isinstance(self.checkouts[Rail.STRIPE], LocalCheckout) and self.secrets.stripe:
-            routes += LocalCheckoutPage(self.store, stripe_page.PATH, stripe_page.page, self._pay_stripe).routes()
-        if isinstance(self.payouts, LocalPayouts):
-            routes += LocalOnboardingPage(onboarding.PATH, onboarding.page, self.payouts.confirm).routes()
-        return routes
+        return [*routes, *self.rails.pages()]
 
     async def start(self) -> None:
         """Begin to deliver and to keep the schedule; fill an empty local store with the demo."""
@@ -270,11 +192,14 @@ class House:
         seeded = False
         if self.settings.demo and self.firestore is not None:
             # Before any delivery: the demo tells past moments, and a task would end a past hire before its time.
-            seeded = await seed(self.store, self.identity, self.checkouts[Rail.SHOPIFY], self.clock, progress=_say)
+            seeded = await seed(
+                self.store, self.identity, self.rails.checkouts[Rail.SHOPIFY], self.clock, progress=_say
+            )
         if isinstance(self.queue, LocalQueue):
             self.queue.start(self.caller.deliver)
         if seeded:
             await self._drain()
+        await self.rails.start()
         if not self.settings.is_production:
             self.schedule.start()
 
@@ -285,9 +210,7 @@ class House:
         await self.schedule.close()
         await self.dispatcher.close()
         await self.queue.close()
-        await asyncio.gather(*(gateway.close() for gateway in self.checkouts.values()))
-        if self.payouts is not None:
-            await self.payouts.close()
+        await self.rails.close()
         await self.identity.close()
         await self.store.close()
         if self.firestore is not None:
@@ -319,17 +242,17 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _secrets(settings: Settings) -> Secrets:
     """The settings' secrets; a local store makes its own once, and keeps them beside its data."""
+    told = {Rail.SHOPIFY: settings.shopify_secrets, Rail.STRIPE: settings.stripe_secrets}
     if settings.is_production:
         assert settings.cursor_secret is not None, "require_startable has seen to it"
         cursor = settings.cursor_secret.get_secret_value()
-        return Secrets(cursor.encode(), settings.shopify_secrets or (), settings.stripe_secrets or ())
+        return Secrets(cursor.encode(), {rail: given or () for rail, given in told.items()})
     cursor = settings.cursor_secret.get_secret_value() if settings.cursor_secret else _kept(settings, "cursor")
-    shopify, stripe = settings.shopify_secrets, settings.stripe_secrets
-    return Secrets(
-        cursor.encode(),
-        (_kept(settings, "shopify-webhook"),) if shopify is None else shopify,
-        (_kept(settings, "stripe-webhook"),) if stripe is None else stripe,
-    )
+    made = {
+        rail: (_kept(settings, f"{rail.value.lower()}-webhook"),) if given is None else given
+        for rail, given in told.items()
+    }
+    return Secrets(cursor.encode(), made)
 
 
 def _kept(settings: Settings, name: str) -> str:
@@ -348,9 +271,9 @@ def _greet(house: House) -> None:
     url = house.base_url
     _say(f"\nJIGA Store is open at {url}")
     _say(f"  GraphQL    {url}/graphql   (HTTP, graphql-transport-ws, and a page for browsers)")
-    for rail, kept in (("shopify", house.secrets.shopify), ("stripe", house.secrets.stripe)):
+    for rail, kept in house.secrets.rails.items():
         if kept:
-            _say(f"  Webhooks   {url}/webhooks/{rail}   signed with {kept[0]}")
+            _say(f"  Webhooks   {url}/webhooks/{rail.value.lower()}   signed with {kept[0]}")
     if house.settings.demo and house.firestore is not None:
         _say("  Accounts   " + ", ".join(f"{email} ({what})" for email, what in ACCOUNTS) + f"; password {PASSWORD}")
     query = "{ listings(first: 3, sort: RATING) { nodes { title pricing { hourly } agent { name rank } } } }"

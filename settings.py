@@ -46,6 +46,7 @@ class Settings(BaseSettings):
 
     money_mode: Literal["live", "test"] = "live"
     shopify_shop: str | None = None
+    shopify_admin_token: SecretStr | None = None
     shopify_variants: dict[str, str] = {}
     shopify_webhook_secret: SecretStr | None = Field(default=None, validation_alias="SHOPIFY_WEBHOOK_SECRET")
 
@@ -99,6 +100,7 @@ _NEEDED_IN_PRODUCTION = {
     "JIGA_FIREBASE_API_KEY": "firebase_api_key",
     "JIGA_CURSOR_SECRET": "cursor_secret",
     "JIGA_SHOPIFY_SHOP": "shopify_shop",
+    "JIGA_SHOPIFY_ADMIN_TOKEN": "shopify_admin_token",
     "SHOPIFY_WEBHOOK_SECRET": "shopify_webhook_secret",
     "STRIPE_API_KEY": "stripe_api_key",
     "STRIPE_WEBHOOK_SECRET": "stripe_webhook_secret",

@@ -39,7 +39,8 @@ def order_is_its_entries(books: Books, order: Order) -> Iterator[Finding]:
         paid += change
         if (change > 0) != (found[0].kind is EntryKind.PURCHASE) or found[0].ref != order.id:
             yield "I7", f"has the entry {found[0].id}, which says {change} as a {found[0].kind}"
-        if derived_paper(order, number) not in books.transactions:
+        paper = books.transactions.get(derived_paper(order, number))
+        if paper is None or paper.entry_id != found[0].id:
             yield "I14", f"has no transaction of its number {number}"
     if paid != order.applied.units:
         yield "I6", f"has applied {order.applied.units}, its entries {paid}"
@@ -47,7 +48,7 @@ def order_is_its_entries(books: Books, order: Order) -> Iterator[Finding]:
 
 def order_waits_or_is_settled(books: Books, order: Order) -> Iterator[Finding]:
     """I6, I14: whose it is follows from what it names; who must look at it is asked; its facts are what their keys say."""
-    if (order.entries > 0) != (order.transaction_id is not None) or (order.entries and order.user_id is None):
+    if (order.entries != 0) != (order.transaction_id is not None) or (order.entries and order.user_id is None):
         yield "I14", f"has {order.entries} entries, the transaction {order.transaction_id}, the user {order.user_id}"
     asked = books.purchases.get(order.purchase_id) if order.purchase_id else None
     if order.user_id is not None and asked is None and order.email is None and not order.is_decided:
@@ -133,6 +134,9 @@ def accrual_is_its_entry(books: Books, accrual: Accrual) -> Iterator[Finding]:
     if (accrual.matured_by is not None and not matured) or (matured and accrual.amount and not accrual.matured_by):
         yield "I14", f"is {accrual.state}, by {accrual.matured_by}"
     if accrual.matured_by is not None and (books.whole or accrual.matured_by in books.entries):
+        ripe = books.entries.get(accrual.matured_by)
+        if ripe is not None and ripe.at < accrual.matures_at:
+            yield "I14", f"matured at {ripe.at}, and was due at {accrual.matures_at}"
         batch = books.matured[accrual.matured_by]
         total = sum(each.amount.units for each in batch)
         if -books.effects.get(accrual.matured_by, Counter())[address] != total:

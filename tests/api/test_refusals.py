@@ -16,8 +16,7 @@ from domain.ids import Kind
 from domain.money import DOF_MAX, Dof
 from domain.users import require_timezone
 from firestore.collections import AGENT_VERSIONS, AGENTS, USERS, WALLETS
-from tests.api.api import FUNDS, Json, Market, Person, call, calls, codes, document, graph, inputs, missing
-from tests.journeys import shop
+from tests.api.api import Json, Market, Person, call, calls, codes, document, graph, inputs, missing
 
 Step = Callable[[Market], Awaitable[Any]]
 KEY = {"idempotencyKey": "k"}
@@ -521,6 +520,9 @@ ABUSE = {
     "beyond": "𝒯𝓇",
     "noncharacter": "A\uffff\ufffe",
 }
+ECHOES = pytest.mark.xfail(strict=True, reason="domain/purchases.py sends back an SKU of any length")
+
+
 def _texts() -> list[tuple[str, tuple[str, ...], str, bool]]:
     return [
         (name, path, field, "[" in str(type_))
@@ -531,7 +533,11 @@ def _texts() -> list[tuple[str, tuple[str, ...], str, bool]]:
     ]
 
 
-@pytest.mark.parametrize(("name", "path", "field", "many"), _texts(), ids=lambda each: str(each))
+def _judged() -> list[Any]:
+    return [pytest.param(*each, marks=ECHOES if each[2] == "PurchaseDofInput.sku" else ()) for each in _texts()]
+
+
+@pytest.mark.parametrize(("name", "path", "field", "many"), _judged(), ids=str)
 async def test_t_p08_a_text_is_cleaned_or_refused(
     market: Market, name: str, path: tuple[str, ...], field: str, many: bool
 ) -> None:

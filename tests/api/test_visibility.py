@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -293,10 +292,10 @@ async def test_t_z06_who_buys_the_agent_afterwards_does_not_review_it(market: Ma
 # ---- mass assignment
 
 ASSIGNED = {
-    **{"role": "ADMIN", "balance": 10**6, "available": 10**6, "ownerId": "usr_" + NOWHERE, "verified": True},
-    **{"creatorId": "usr_" + NOWHERE, "featured": True, "rank": "PLATINUM", "published": True, "earned": 1, "now": 1},
-    **{"emailVerified": True, "uid": "x", "actorId": "usr_" + NOWHERE, "moderator": True, "total": 0, "held": 0},
-    **{"userId": "usr_" + NOWHERE, "viewerId": "usr_" + NOWHERE, "__proto__": {}, "id_": "x", "createdAt": "2020"},
+    "role": "ADMIN", "balance": 10**6, "available": 10**6, "ownerId": "usr_" + NOWHERE, "verified": True,
+    "creatorId": "usr_" + NOWHERE, "featured": True, "rank": "PLATINUM", "published": True, "earned": 1, "now": 1,
+    "emailVerified": True, "uid": "x", "actorId": "usr_" + NOWHERE, "moderator": True, "total": 0, "held": 0,
+    "userId": "usr_" + NOWHERE, "viewerId": "usr_" + NOWHERE, "__proto__": {}, "id_": "x", "createdAt": "2020",
 }
 
 

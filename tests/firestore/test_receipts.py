@@ -28,6 +28,7 @@ from firestore.collections import DIGESTS, ENTRIES, RUNS
 from firestore.counting import CountingBackend
 from firestore.digests import Finding
 from firestore.memory import MemoryBackend
+from firestore.rows import bucket_of
 from functions.schedule.seals import seal_days
 from tests.emulators import start_local
 from tests.make import World, user_id, wish
@@ -111,6 +112,12 @@ async def insert(world: World, name: str, at: datetime) -> Entry:
 
 
 # ---- sealing
+
+
+async def test_entries_are_spread_over_the_index(world: World) -> None:
+    found = await world.all(ENTRIES)
+    assert [entry.bucket for entry in found] == [bucket_of(entry.id) for entry in found]
+    assert len({entry.bucket for entry in found}) > 3
 
 
 async def test_a_day_is_sealed_under_the_root_of_its_entries(world: World) -> None:

@@ -106,7 +106,13 @@ async def opened(tmp_path_factory: pytest.TempPathFactory, lines: tuple[Proxy, F
 async def scene(opened: Scene, lines: tuple[Proxy, FaultyLine]) -> AsyncIterator[Scene]:
     proxy, line = lines
     opened.slowest_seconds = 0.0
-    line.calm()
+
+    async def commits() -> int:
+        line.calm()
+        await asyncio.sleep(0.5)
+        return line.calls["Commit"]
+
+    await market.until(commits, lambda seen: seen == 0, "the end of what the test before left to do")
     yield opened
     line.calm()
     await proxy.passing()

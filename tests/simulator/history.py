@@ -216,6 +216,8 @@ class _History:
                     break
                 except (Killed, Unavailable):
                     await asyncio.sleep(1)
+            else:
+                self.world.problems.append(f"the end of {payout_id} was not taken")
 
     async def _audit_live(self) -> None:
         """Audits beside the work: nobody stops, and none gives a false alarm."""
@@ -250,6 +252,10 @@ class _History:
             if (act.answer is not None) != act.left(dump):
                 granted = "granted" if act.answer is not None else f"refused as {act.refusal}"
                 world.problems.append(f"{act.name} was {granted}, and the store says otherwise")
+        for path, payout in dump.items():
+            fate = world.bank.told.get(payout["id"]) if path.startswith("payouts/") else None
+            if fate is not None and payout["state"] != ("FAILED" if any(fate) else "PAID"):
+                world.problems.append(f"{path} is {payout['state']}, and the bank told {fate}")
         counted: set[str] = set()
         disputes = dict.fromkeys(map(user_id, PLAYERS), 0)
         for order in self.orders:

@@ -207,7 +207,9 @@ def _matured(shelves: Mapping[str, Shelf], id_: str, accrual: Doc) -> Iterator[s
     if by is None:
         return
     batch = [each["amount"] for each in shelves["accruals"].values() if each["matured_by"] == by]
-    entry = shelves["entries"].get(by, {"postings": ()})
+    entry = shelves["entries"].get(by, {"postings": (), "at": accrual["matures_at"]})
+    if entry["at"] < accrual["matures_at"]:
+        yield f"I14 {id_} matured at {entry['at']}"
     if -net(entry)[f"user:{accrual['user_id']}:earned"] != sum(batch):
         yield f"I14 {id_} did not mature by {by}"
 

@@ -82,7 +82,7 @@ class Bank:
         self._world = world
         self.transfers: dict[str, str] = {}
         self._closed: dict[str, bool] = {}
-        self._fates: dict[str, tuple[str | None, ...]] = {}
+        self.told: dict[str, tuple[str | None, ...]] = {}
 
     async def transfer(self, *, account_id: str, amount: Money, payout_id: str, key: str) -> str:
         await asyncio.sleep(self._world.rng.random() * 0.1)
@@ -105,7 +105,7 @@ class Bank:
             (None, "no_account"),
             ("no_account", None),
         )
-        return self._fates.setdefault(payout_id, self._world.rng.choice(fates))
+        return self.told.setdefault(payout_id, self._world.rng.choice(fates))
 
     async def find_transfer(self, payout_id: str) -> str | None:
         return self.transfers.get(payout_id)
