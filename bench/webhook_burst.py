@@ -15,25 +15,25 @@ from pathlib import Path
 from tests.journeys.burst import Burst, burst
 from tests.journeys.server import Server
 
-FACTS_MAX, DELIVERIES_MAX, AT_ONCE_MAX = 10_000, 50_000, 256  # a benchmark for one machine, not a weapon
+FACTS_MAX, DELIVERIES_MAX, AT_ONCE_MAX, PLAYERS_MAX = 10_000, 50_000, 256, 200  # a benchmark for one machine, not a weapon
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--facts", type=int, default=2_000)
     parser.add_argument("--deliveries", type=int, default=10_000)
-    parser.add_argument("--at-once", type=int, default=32, help="deliveries under way at a time")
+    parser.add_argument("--at-once", type=int, default=16, help="deliveries under way at a time")
+    parser.add_argument("--players", type=int, default=40, help="whose wallets are credited")
     asked = parser.parse_args()
     if not (0 < asked.facts <= min(asked.deliveries, FACTS_MAX) and asked.deliveries <= DELIVERIES_MAX):
         parser.error(f"give 1 to {FACTS_MAX} facts, and at least as many deliveries, at most {DELIVERIES_MAX}")
-    if not 1 <= asked.at_once <= AT_ONCE_MAX:
-        parser.error(f"between 1 and {AT_ONCE_MAX} deliveries at once")
+    if not (1 <= asked.at_once <= AT_ONCE_MAX and 1 <= asked.players <= PLAYERS_MAX):
+        parser.error(f"1 to {AT_ONCE_MAX} deliveries at once, for 1 to {PLAYERS_MAX} players")
     with tempfile.TemporaryDirectory() as base:
         store = Server(Path(base) / "store", JIGA_SCHEDULE_SECONDS="5").start()
         try:
-            seen = asyncio.run(
-                burst(store.url, facts=asked.facts, deliveries=asked.deliveries, at_once=asked.at_once)
-            )
+            told = {"facts": asked.facts, "deliveries": asked.deliveries}
+            seen = asyncio.run(burst(store.url, **told, at_once=asked.at_once, players=asked.players))
         finally:
             store.stop()
     report(seen, asked.at_once)
@@ -43,7 +43,7 @@ def main() -> None:
 def report(seen: Burst, at_once: int) -> None:
     rate = seen.deliveries / seen.seconds
     print(f"{seen.deliveries} deliveries of {seen.facts} facts, {at_once} at once")
-    print(f"  acknowledged   {rate:8.0f} /s in {seen.seconds:.1f} s, {seen.refused} posted again after a 503")
+    print(f"  acknowledged   {rate:8.0f} /s in {seen.seconds:.1f} s, {seen.refused} posted again after a 503, {seen.broken} after a break")
     shares = ", ".join(f"p{share * 100:g} {seen.percentile(share) * 1e3:.0f} ms" for share in (0.5, 0.95, 0.99, 1.0))
     print(f"  acknowledgement {shares}")
     print(f"  settled        {seen.settled_seconds:8.1f} s after the first delivery")

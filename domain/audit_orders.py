@@ -47,7 +47,7 @@ def order_is_its_entries(books: Books, order: Order) -> Iterator[Finding]:
 
 
 def order_waits_or_is_settled(books: Books, order: Order) -> Iterator[Finding]:
-    """I6, I14: whose it is follows from what it names; who must look at it is asked; its facts are what their keys say."""
+    """I6, I14: whose it is follows from what it names; who must look at it is asked; its facts fit their keys."""
     if (order.entries != 0) != (order.transaction_id is not None) or (order.entries and order.user_id is None):
         yield "I14", f"has {order.entries} entries, the transaction {order.transaction_id}, the user {order.user_id}"
     asked = books.purchases.get(order.purchase_id) if order.purchase_id else None

@@ -32,6 +32,7 @@ class Query:
     quote_hire = query(sessions.quote_hire, ANYONE)
     wallet_statement = query(wallets.wallet_statement, SIGNED_IN)
     ledger_digest = query(receipts.ledger_digest, ANYONE)
+    export_receipts = query(receipts.export_receipts, SIGNED_IN)
     review_queue = query(orders.review_queue, ADMIN)
     dead_letters = query(orders.dead_letters, ADMIN)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 
@@ -22,3 +23,9 @@ async def ledger_digest(info: Info, day: str) -> LedgerDigest | None:
         raise BadInput("A day is written like 2026-03-01.", field="day")
     found = await info.context.store.digests.get(wanted)
     return None if found is None else LedgerDigest.of(found)
+
+
+async def export_receipts(info: Info) -> str:
+    """The viewer's receipts as the text of a JSON file, for `python main.py verify FILE`."""
+    export = await info.context.store.receipts.export(info.context.signed_in)
+    return json.dumps(export, ensure_ascii=False, indent=1)

@@ -12,7 +12,6 @@ import httpx
 from tests.client import Client
 from tests.journeys import shop
 
-PLAYERS = 8
 PATIENCE_SECONDS = 120.0
 
 
@@ -26,6 +25,7 @@ class Burst:
     settled_seconds: float
     acknowledged: tuple[float, ...]
     refused: int
+    broken: int
     due: dict[str, int]
     came: dict[str, int]
 
@@ -39,33 +39,37 @@ class Burst:
         return {name: (self.due[name], self.came[name]) for name in self.due if self.due[name] != self.came[name]}
 
 
-async def burst(url: str, *, facts: int, deliveries: int, at_once: int, seed: int = 1) -> Burst:
+async def burst(url: str, *, facts: int, deliveries: int, at_once: int, players: int, seed: int = 1) -> Burst:
     """Post `deliveries` of `facts` facts, each told at least once; then wait until the wallets come to rest.
 
-    Four facts of five are payments, the fifth is a refund of half of one. A delivery that is refused is posted again, as
-    the shop would.
+    Four facts of five are payments, the fifth is a refund of half of one. A delivery that is refused, or whose
+    connection breaks, is posted again, as the shop would.
     """
     rng = random.Random(seed)
     async with Client(url) as guest:
-        players = [await guest.sign_up(f"Burst{seed}x{number}") for number in range(PLAYERS)]
-        told, due = await _told(players, facts, seed)
+        people = [await guest.sign_up(f"Burst{seed}x{number}") for number in range(players)]
+        told, due = await _told(people, facts, seed)
         again = [rng.choice(told) for _ in range(deliveries - len(told))]
         sent = [*told, *again]
         rng.shuffle(sent)
         took: list[float] = []
-        refused = 0
+        refused = broken = 0
         waiting = iter(sent)
 
         async def post(http: httpx.AsyncClient) -> None:
-            nonlocal refused
+            nonlocal refused, broken
             for topic, body in waiting:
                 while True:
                     start = time.monotonic()
-                    answer = await shop.post(http, body, topic)
-                    took.append(time.monotonic() - start)
-                    if answer.status_code == 200:
-                        break
-                    refused += 1
+                    try:
+                        answer = await shop.post(http, body, topic)
+                    except httpx.TransportError:
+                        broken += 1
+                    else:
+                        took.append(time.monotonic() - start)
+                        if answer.status_code == 200:
+                            break
+                        refused += 1
                     await asyncio.sleep(0.2)
 
         begun = time.monotonic()
@@ -73,9 +77,9 @@ async def burst(url: str, *, facts: int, deliveries: int, at_once: int, seed: in
         async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as http:
             await asyncio.gather(*(post(http) for _ in range(at_once)))
         seconds = time.monotonic() - begun
-        came = await _at_rest(players, due)
+        came = await _at_rest(people, due)
         return Burst(
-            len(sent), len(told), seconds, time.monotonic() - begun, tuple(took), refused, due, came
+            len(sent), len(told), seconds, time.monotonic() - begun, tuple(took), refused, broken, due, came
         )
 
 

@@ -61,7 +61,7 @@ def corrupt(dump: Dump, rng: random.Random) -> Corruption:
         return Corruption(how, other, "", after)
     ways = [way for way in _ways(after[path], ()) if way != ("seal",)]
     way = rng.choice(ways)
-    inner = after[path]
+    inner: Any = after[path]
     for name in way[:-1]:
         inner = inner[name]
     inner[way[-1]] = _other(way, inner[way[-1]], rng)
@@ -146,7 +146,9 @@ def campaign(n: int, *, seed: int, histories: int = 40) -> Result:
         if not first:
             only_by_seal[corruption.how, corruption.path.partition("/")[0], _general(corruption.field)] += 1
         if first != second:
-            disagreements.append(f"{corruption.how} {corruption.path} {corruption.field}: first {first}, second {second}")
+            disagreements.append(
+                f"{corruption.how} {corruption.path} {corruption.field}: first {first}, second {second}"
+            )
     return Result(found, by_meaning, only_by_seal, disagreements)
 
 

@@ -124,8 +124,8 @@ class _History:
     async def _play(self, name: str, session_id: str) -> None:
         """What happens to a running session, part of it at once."""
         rng, scribe = self.world.rng, self.scribe
-        work = [scribe.use(name, session_id, count) for count in range(rng.choice((0, 0, 1, 2)))]
-        if rng.random() < 0.3:
+        work = [scribe.use(name, session_id, count) for count in range(rng.choice((0, 0, 1, 2, 3)))]
+        if rng.random() < 0.4:
             work.append(scribe.extend(name, session_id))
         if rng.random() < 0.4:
             work.append(scribe.end(rng.choice((name, "ada", "bob")), session_id))

@@ -197,7 +197,7 @@ class Scribe:
 
     def use(self, name: str, session_id: str, sequence: int) -> Act:
         user, rng = user_id(name), self.world.rng
-        dof = rng.choice((0, 1, 7, 40, 400))
+        dof = rng.choice((0, 1, 7, 40, 400, 4_000))
         latency = rng.choice((None, 20, 55))
         usage_id = derived_id(Kind.USAGE, session_id, sequence)
         figures = (rng.randint(0, 5), latency, rng.random() < 0.1)

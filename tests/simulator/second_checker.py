@@ -1,7 +1,7 @@
 """A second checker of the ledger, written from reliability.md 2.3 and product.md: plain dictionaries, no code of ours.
 
 It shares nothing with `domain/audit.py`, so that both have to be wrong in the same way to miss the same thing. It works
-the other way round: it builds what the books must hold from the facts (orders, sessions, usage, requests), and compares.
+the other way round: it builds what the books must hold from the facts (orders, sessions, usage, requests).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from tests.simulator.second_names import FACTS, LEDGER, SYSTEM, Doc, Shelf, name_of, net
-from tests.simulator.second_papers import earnings, late, orders, papers, payouts, purchases
+from tests.simulator.second_orders import earnings, orders, payouts, purchases
+from tests.simulator.second_papers import late, papers
 from tests.simulator.second_sessions import entries_due, holds, meters, terms
 
 
@@ -140,7 +141,7 @@ def _chains(shelves: Mapping[str, Shelf]) -> Iterator[str]:
 
 def _ripened(entry: Doc) -> int:
     """By how much an entry changes what may be paid out of its user's wallet."""
-    whole = sum(posting["amount"] for posting in entry["postings"])
+    whole: int = sum(posting["amount"] for posting in entry["postings"])
     return {"MATURE": whole, "PAYOUT_FAILED": whole, "PAYOUT": -whole}.get(entry["kind"], 0)
 
 

@@ -126,6 +126,7 @@ def _moments(shelves: Mapping[str, Shelf], id_: str, session: Doc, records: list
 
 
 def _charge(session: Doc, minutes: int) -> int:
+    cost: int
     cost, left = session["surcharge_per_minute"] * minutes, minutes
     for leg in session["legs"]:
         run = min(left, leg["minutes"])

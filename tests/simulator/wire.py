@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from domain.errors import Unavailable
 from firestore.backend import Aggregate, Conflict, Query, Snapshot, Unclear, Write
 from firestore.memory import MemoryBackend
+
+T = TypeVar("T")
 
 
 class Killed(BaseException):
@@ -77,18 +79,18 @@ class Wire:
     async def commit(self, writes: Sequence[Write]) -> tuple[int, ...]:
         return await self._call(lambda: self._apply(writes), writes=True)
 
-    def _apply(self, writes: Sequence[Write]) -> Any:
+    def _apply(self, writes: Sequence[Write]) -> tuple[int, ...]:
         versions = at_once(self._memory.commit(writes))
         self._witness(writes)
         return versions
 
-    async def _call(self, act: Callable[[], Any], *, writes: bool) -> Any:
+    async def _call(self, act: Callable[[], T], *, writes: bool) -> T:
         if self.dead:
             raise Killed
         self.verbs += 1
         rng, faults = self._rng, self._faults()
         loop = asyncio.get_running_loop()
-        reply: asyncio.Future[Any] = loop.create_future()
+        reply: asyncio.Future[T] = loop.create_future()
         self._waiting[reply] = None
         latency = rng.random() * 0.02
         draw = rng.random()
@@ -144,13 +146,13 @@ class Wire:
         """The documents stay."""
 
 
-def at_once(verb: Any) -> Any:
+def at_once(verb: Coroutine[Any, Any, T]) -> T:
     """Run a verb of the memory backend to its end: it waits for nothing but a turn of the loop."""
     while True:
         try:
             verb.send(None)
         except StopIteration as end:
-            return end.value
+            return cast(T, end.value)
 
 
 def _answer(reply: asyncio.Future[Any], answer: Any, problem: Exception | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from starlette.requests import Request
 
@@ -34,7 +34,7 @@ from functions.outbox import Dispatcher
 from functions.schedule.rounds import sweep
 from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.webhooks.shopify import ShopifyDoor
-from integrations.services import PayoutRejected
+from integrations.services import PayoutGateway, PayoutRejected
 from integrations.shopify import ShopifySignatures, sign
 from tests.nouns import NOW, POLICY, a_listing, a_user, an_agent, an_offer, user_id
 from tests.simulator.loop import SimLoop
@@ -120,13 +120,13 @@ class Process:
         self._world = world
         self.dispatcher = Dispatcher(_QueueEnd(world, self.wire))
         self.store = Store(
-            self.wire,  # type: ignore[arg-type] - the simulator listens to nothing
+            self.wire,  # type: ignore[arg-type]  # it listens to nothing
             RULES,
             clock=self.clock,
             jitter=world.rng.random,
             told=self.dispatcher.told,
         )
-        known: dict[str, Task] = {**tasks(world.bank), APPLY_ORDER: _apply}
+        known: dict[str, Task] = {**tasks(cast(PayoutGateway, world.bank)), APPLY_ORDER: _apply}
         self.caller = Caller(self.store, self.dispatcher, self.clock, known)
         signatures = ShopifySignatures((SECRET,))
         self.door = ShopifyDoor(
@@ -165,7 +165,7 @@ class World:
         self.rng = random.Random(seed)
         self.step = timedelta()
         self.loop = SimLoop()
-        self.memory = MemoryBackend(clock=lambda: self.now())
+        self.memory = MemoryBackend(clock=self.now)
         self.faults = faults
         self.bank = Bank(self)
         self.problems: list[str] = []
@@ -184,9 +184,9 @@ class World:
         """Nobody spends out of a frozen wallet: looked at in the commit, as nothing tells of it later."""
         for write in writes:
             if write.path.startswith("entries/") and write.data and write.data["kind"] in SPENDINGS:
-                after = {each.path: each.data for each in writes}.get(f"wallets/{write.data['actor']}")
+                after = {each.path: each.data for each in writes}.get(f"wallets/{write.data['actor']!s}")
                 if after is None or after["open_disputes"] or after["debt"]:
-                    self.problems.append(f"{write.data['kind']} {write.path} is spent out of {after}")
+                    self.problems.append(f"{write.data['kind']!r} {write.path} is spent out of {after}")
 
     def process(self) -> Process:
         """One that lives; in place of a dead one another is started."""
