@@ -8,6 +8,7 @@ PYTHON := $(VENV)/bin/python
 INSTALL := $(PYTHON) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt --editable
 PINS := pyproject.toml constraints.txt
 WORKERS ?= 2
+N ?= 1000
 
 .PHONY: help
 help: ## what can be made
@@ -45,6 +46,27 @@ indexes: $(VENV)/.run ## write firestore/firestore.indexes.json from firestore/i
 test-firebase: $(VENV)/.test ## the sign-in tests against the official Auth emulator (Node 20, minutes)
 	npx --yes firebase-tools emulators:exec --project demo-jiga --only auth \
 		'JIGA_AUTH_EMULATOR=1 $(PYTHON) -m pytest tests/integrations/test_identity.py -k emulator'
+
+.PHONY: simulate
+simulate: $(VENV)/.test ## seeded histories with faults: N=1000 of them, on both cores
+	$(PYTHON) -m tests.simulator --n $(N) --processes $(WORKERS)
+
+.PHONY: planted-bugs
+planted-bugs: $(VENV)/.test ## plant every bug, and find each (an hour)
+	$(PYTHON) -m tests.simulator --bugs
+
+.PHONY: corruptions
+corruptions: $(VENV)/.test ## damage N=1000 ledgers at random, and find each damage
+	$(PYTHON) -m tests.simulator --corruptions $(N)
+
+.PHONY: kill
+kill: $(VENV)/.test ## kill every flow at every verb, restarts too: KILL_HOST=host:port of a Firestore emulator
+	GRPC_ENABLE_FORK_SUPPORT=0 $(PYTHON) -m tests.kill.worker --twice --host $(KILL_HOST)
+
+.PHONY: bench
+bench: $(VENV)/.test ## how fast money moves beside the backend's ceiling, and a burst of webhooks (minutes)
+	$(PYTHON) -m bench.money
+	$(PYTHON) -m bench.webhook_burst
 
 .PHONY: clean
 clean: ## remove what can be made again; the data in .jiga/ stays

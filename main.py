@@ -30,6 +30,7 @@ from functions.outbox import Dispatcher
 from functions.pages import front
 from functions.router import Doors
 from functions.schedule.rounds import Clock, rounds
+from functions.search_index import SearchIndex
 from graph.connection import Cursors
 from graph.context import Desk
 from graph.errors import present
@@ -42,6 +43,7 @@ from integrations.identity import FirebaseIdentity
 from integrations.local.firestore import LocalFirestore, LocalFirestoreError
 from integrations.local.identity import LocalIdentity
 from integrations.local.queue import LocalCaller, LocalQueue
+from integrations.local.search import LocalSearch
 from integrations.services import IdentityGateway, TaskCaller, TaskQueue
 from integrations.tasks import CloudTasks, OidcCaller
 from rails import Rails
@@ -87,6 +89,8 @@ class House:
             self.store, self.dispatcher, self.rails.sources, settings.schedule_seconds, settings.money_mode == "live"
         )
         self.schedule = Clock(self.rounds, clock)
+        self.search = LocalSearch()
+        self.search_index = SearchIndex(self.store.listings, self.search)
         self._build_graph()
 
     def _build_graph(self) -> None:
@@ -96,6 +100,7 @@ class House:
             identity=self.identity,
             checkouts=self.rails.checkouts,
             payouts=self.rails.payouts,
+            search=self.search,
             policy=self.policy,
             cursors=Cursors(self.secrets.cursor),
             clock=self.clock,
@@ -200,6 +205,7 @@ class House:
         if seeded:
             await self._drain()
         await self.rails.start()
+        self.search_index.start()
         if not self.settings.is_production:
             self.schedule.start()
 
@@ -208,6 +214,8 @@ class House:
         await self.sockets.close_all()
         await self.execution.drain(DRAIN_SECONDS)
         await self.schedule.close()
+        await self.search_index.close()
+        await self.search.close()
         await self.dispatcher.close()
         await self.queue.close()
         await self.rails.close()

@@ -15,7 +15,12 @@ from pathlib import Path
 from tests.journeys.burst import Burst, burst
 from tests.journeys.server import Server
 
-FACTS_MAX, DELIVERIES_MAX, AT_ONCE_MAX, PLAYERS_MAX = 10_000, 50_000, 256, 200  # a benchmark for one machine, not a weapon
+FACTS_MAX, DELIVERIES_MAX, AT_ONCE_MAX, PLAYERS_MAX = (
+    10_000,
+    50_000,
+    256,
+    200,
+)  # a benchmark for one machine, not a weapon
 
 
 def main() -> None:
@@ -43,7 +48,8 @@ def main() -> None:
 def report(seen: Burst, at_once: int) -> None:
     rate = seen.deliveries / seen.seconds
     print(f"{seen.deliveries} deliveries of {seen.facts} facts, {at_once} at once")
-    print(f"  acknowledged   {rate:8.0f} /s in {seen.seconds:.1f} s, {seen.refused} posted again after a 503, {seen.broken} after a break")
+    print(f"  acknowledged   {rate:8.0f} /s in {seen.seconds:.1f} s")
+    print(f"  posted again   {seen.refused} after a 503, {seen.broken} after a broken connection")
     shares = ", ".join(f"p{share * 100:g} {seen.percentile(share) * 1e3:.0f} ms" for share in (0.5, 0.95, 0.99, 1.0))
     print(f"  acknowledgement {shares}")
     print(f"  settled        {seen.settled_seconds:8.1f} s after the first delivery")

@@ -31,8 +31,8 @@ from domain.audit_sessions import (
     usage_is_metered,
 )
 from domain.audit_transactions import entry_is_told, transaction_is_true
-from domain.books import Books, Finding, Owed, Rule, Violation
-from domain.ids import Kind, derived_id
+from domain.books import Books, Finding, Owed, Rule, Violation, derive
+from domain.ids import Kind
 from domain.ledger import Balances, Entry, EntryKind
 from domain.payouts import PayoutState
 from domain.revenue import AccrualState
@@ -56,19 +56,23 @@ USER_PARTS = frozenset({*WALLET_PARTS, "earned"})
 def check(books: Books) -> list[Violation]:
     """All that is wrong with the books, in order; none where they are whole. Never raises: a rule that a record stops
     has found that record."""
-    found: set[Violation] = set()
+    return sorted({violation for found in findings(books) for violation in found})
+
+
+def findings(books: Books) -> Iterator[list[Violation]]:
+    """What is wrong with each document, one after the other, and at last with the whole: so that who checks on an event
+    loop can let others have a turn."""
     for collection, rules in RULES.items():
         for id_, record in getattr(books, collection).items():
             path = f"{collection}/{id_}" if collection != "owed" else f"outbox/{id_}"
-            if record.id != id_:
-                found.add(Violation("I14", path, f"says that it is {record.id}"))
+            found = [] if record.id == id_ else [Violation("I14", path, f"says that it is {record.id}")]
             for rule in rules:
-                found.update(_apply(rule, books, record, path))
-    found.update(_apply(sums_to_nothing, books, None, "entries/*"))
+                found += _apply(rule, books, record, path)
+            yield found
+    yield _apply(sums_to_nothing, books, None, "entries/*")
     needed = books.chains.keys() | (books.disputed.keys() | books.closed.keys() if books.whole else set())
-    for user_id in needed - books.wallets.keys() - {None}:
-        found.add(Violation("I2", f"wallets/{user_id}", "is missing, and something was told of it"))
-    return sorted(found)
+    missing = sorted(user_id for user_id in needed - books.wallets.keys() if user_id is not None)
+    yield [Violation("I2", f"wallets/{each}", "is missing, and something was told of it") for each in missing]
 
 
 def _apply(rule: Rule, books: Books, record: Any, path: str) -> list[Violation]:
@@ -115,15 +119,15 @@ _OF_PAYOUTS = (EntryKind.PAYOUT, EntryKind.PAYOUT_PAID, EntryKind.PAYOUT_FAILED)
 def _is_claimed(books: Books, entry: Entry) -> bool:
     if entry.kind in _OF_SESSIONS:
         session = books.sessions.get(entry.ref)
-        return session is not None and entry.id in session_entry_ids(session)
+        return session is not None and session_entry_ids(session).get(entry.id) is entry.kind
     if entry.kind in _OF_ORDERS:
         order = books.orders.get(entry.ref)
         return order is not None and entry.id in order_entry_ids(order, entry.kind)
     if entry.kind in _OF_PAYOUTS:
-        return entry.ref in books.payouts and entry.id == derived_id(Kind.ENTRY, entry.kind, entry.ref)
+        return entry.ref in books.payouts and entry.id == derive(Kind.ENTRY, entry.kind, entry.ref)
     if entry.kind is EntryKind.MATURE:
         accruals = sorted(accrual.id for accrual in books.matured.get(entry.id, ()))
-        return bool(accruals) and entry.id == derived_id(Kind.ENTRY, entry.kind, entry.ref, *accruals)
+        return bool(accruals) and entry.id == derive(Kind.ENTRY, entry.kind, entry.ref, *accruals)
     if entry.kind is EntryKind.REFUND:
         return entry.ref in books.sessions and bool(books.papers_of.get(entry.id))
     paper = books.transactions.get(entry.ref)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from domain import ledger
-from domain.books import Books, Finding
-from domain.ids import Kind, derived_id, fingerprint
+from domain.books import Books, Finding, derive
+from domain.ids import Kind, fingerprint
 from domain.ledger import Entry, EntryKind
 from domain.orders import FactKind, Order
 from domain.payouts import Payout, PayoutState
@@ -24,7 +24,7 @@ _UNFIT = "the wallet would"  # how the review begins of an order whose DOF no wa
 
 def order_is_its_entries(books: Books, order: Order) -> Iterator[Finding]:
     """I6, I7: what was applied is due by the facts, and is what its entries moved, each once."""
-    if order.id != derived_id(Kind.ORDER, order.rail, order.shop, order.reference):
+    if order.id != derive(Kind.ORDER, order.rail, order.shop, order.reference):
         yield "I14", "is not the order that its rail, shop and reference name"
     due = order.target.units if order.user_id is not None else 0
     if order.applied.units != due and not is_unfit(order):
@@ -89,21 +89,21 @@ def order_entries(books: Books, order: Order) -> list[list[Entry]]:
 
 def order_entry_ids(order: Order, kind: EntryKind) -> set[str]:
     """The ids that entries of this kind may have for an order."""
-    return {derived_id(Kind.ENTRY, kind, "order", order.id, number) for number in range(order.entries)}
+    return {derive(Kind.ENTRY, kind, "order", order.id, number) for number in range(order.entries)}
 
 
 def derived_paper(order: Order, number: int) -> str:
     """The id of the transaction of an order's entry: the first may be the one that its purchase began with."""
     if number == 0 and order.transaction_id is not None:
         return order.transaction_id
-    return derived_id(Kind.TRANSACTION, "order", order.id, number)
+    return derive(Kind.TRANSACTION, "order", order.id, number)
 
 
 def purchase_is_told(books: Books, purchase: Purchase) -> Iterator[Finding]:
     """I14: it is what its fingerprint was made of, and its user sees it."""
     if purchase.fingerprint != fingerprint(purchase.rail.value, purchase.sku, purchase.quantity):
         yield "I14", "does not have the terms that its fingerprint was made of"
-    if purchase.transaction_id != derived_id(Kind.TRANSACTION, "purchase", purchase.id):
+    if purchase.transaction_id != derive(Kind.TRANSACTION, "purchase", purchase.id):
         yield "I14", f"names the transaction {purchase.transaction_id}, which is not its own"
     paper = books.transactions.get(purchase.transaction_id)
     if paper is None:
@@ -117,7 +117,7 @@ def purchase_is_told(books: Books, purchase: Purchase) -> Iterator[Finding]:
 
 def accrual_is_its_entry(books: Books, accrual: Accrual) -> Iterator[Finding]:
     """I14: it is what the settlement paid, less what service refunds took back, and matured with the entry it names."""
-    if accrual.id != derived_id(Kind.ACCRUAL, accrual.session_id, accrual.user_id):
+    if accrual.id != derive(Kind.ACCRUAL, accrual.session_id, accrual.user_id):
         yield "I14", "is not the accrual of its session and user"
     entry = books.entry(EntryKind.SETTLE, accrual.session_id)
     if entry is None or entry.id != accrual.entry_id:
@@ -162,7 +162,7 @@ def payout_is_its_entries(books: Books, payout: Payout) -> Iterator[Finding]:
         yield "I14", "was asked for by somebody else, or at another moment"
     if payout.fingerprint != fingerprint(payout.amount.units):
         yield "I14", "does not have the terms that its fingerprint was made of"
-    if payout.transaction_id != derived_id(Kind.TRANSACTION, "payout", payout.id):
+    if payout.transaction_id != derive(Kind.TRANSACTION, "payout", payout.id):
         yield "I14", f"names the transaction {payout.transaction_id}, which is not its own"
     if payout.transaction_id not in books.transactions:
         yield "I14", "has no transaction that its user sees"

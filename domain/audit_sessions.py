@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from domain import hiring, ledger, metering, revenue, sessions
-from domain.books import Books, Finding
-from domain.ids import Kind, derived_id, fingerprint
+from domain.books import Books, Finding, derive
+from domain.ids import Kind, fingerprint
 from domain.ledger import EntryKind
 from domain.money import BPS, Dof
 from domain.pricing import MINUTES, HireUnit, Leg, Pricing
@@ -36,8 +36,8 @@ def session_is_its_entries(books: Books, session: Session) -> Iterator[Finding]:
         yield "I5", f"was settled {settled} times"
     prices = dict(zip((each.partition(":")[0] for each in session.extensions), extension_prices(session), strict=True))
     first = session.held.units - sum(prices.values())
-    held = {derived_id(Kind.ENTRY, EntryKind.HOLD, session.id): first}
-    held |= {derived_id(Kind.ENTRY, EntryKind.EXTEND, session.id, used): price for used, price in prices.items()}
+    held = {derive(Kind.ENTRY, EntryKind.HOLD, session.id): first}
+    held |= {derive(Kind.ENTRY, EntryKind.EXTEND, session.id, used): price for used, price in prices.items()}
     hirer = session.hirer_id
     for entry_id, units in held.items():
         moved = books.effects.get(entry_id)
@@ -46,7 +46,7 @@ def session_is_its_entries(books: Books, session: Session) -> Iterator[Finding]:
     for entry_id in expected.keys() & held.keys() & books.entries.keys():
         if books.entries[entry_id].actor != hirer:
             yield "I14", f"was held by {books.entries[entry_id].actor}"
-    hold = books.entries.get(derived_id(Kind.ENTRY, EntryKind.HOLD, session.id))
+    hold = books.entries.get(derive(Kind.ENTRY, EntryKind.HOLD, session.id))
     if hold is not None and hold.at != session.started_at:
         yield "I14", "was not held for when it started"
     if bool(session.held) != (session.transaction_id is not None):
@@ -65,7 +65,7 @@ def session_kept_its_terms(books: Books, session: Session) -> Iterator[Finding]:
     beyond -= session.surcharge_per_minute.units * minutes
     if beyond < 0 or (beyond and session.type is not SessionType.OWNED):
         yield "I14", f"holds {beyond} beside its price"
-    listing_id = None if session.type is SessionType.OWNED else derived_id(Kind.LISTING, session.agent_id)
+    listing_id = None if session.type is SessionType.OWNED else derive(Kind.LISTING, session.agent_id)
     by_type = (session.type is SessionType.HIRED, session.type is SessionType.OWNED, listing_id)
     if (session.pricing is not None, session.owner_id == session.hirer_id, session.listing_id) != by_type:
         yield "I14", f"is of the type {session.type}, and its listing, pricing or owner is not"
@@ -73,7 +73,7 @@ def session_kept_its_terms(books: Books, session: Session) -> Iterator[Finding]:
         yield "I14", "shares with others than the platform"
     if session.type is SessionType.TRIAL:
         free = (session.held.units, session.surcharge_per_minute.units) == (0, 0)
-        if not free or session.id != derived_id(Kind.SESSION, "trial", session.hirer_id, session.agent_id):
+        if not free or session.id != derive(Kind.SESSION, "trial", session.hirer_id, session.agent_id):
             yield "I14", "is a trial, and not free, or not of its hirer and agent"
     elif session.fingerprint not in _fingerprints(session, beyond):
         yield "I14", "does not have the terms that its fingerprint was made of"
@@ -83,7 +83,7 @@ def session_kept_its_terms(books: Books, session: Session) -> Iterator[Finding]:
         mark = extension.partition(":")[2]
         if mark not in {fingerprint(unit.value, count) for unit, count in _stretches(leg, session.pricing)}:
             yield "I14", f"was extended by {leg}, which was not asked for"
-    if session.review_id not in (None, derived_id(Kind.REVIEW, session.id)):
+    if session.review_id not in (None, derive(Kind.REVIEW, session.id)):
         yield "I14", f"names the review {session.review_id}, which is not its own"
 
 
@@ -167,14 +167,20 @@ def session_ended_once(books: Books, session: Session) -> Iterator[Finding]:
         yield "I5", f"cost {ended.consumed.units} for {ended.minutes} minutes, by the meter something else"
     if not 0 <= ended.consumed.units <= session.held.units:
         yield "I5", f"cost {ended.consumed.units} of {session.held.units}"
+    yield from _divided(session, ended)
+    if session.held:
+        yield from _paid_out(books, session, ended)
+    elif session.returned != revenue.Distribution():
+        yield "I5", "has given back what it has not taken"
+
+
+def _divided(session: Session, ended: sessions.Settlement) -> Iterator[Finding]:
     got, bps = ended.distribution, session.shares
     parts = ((got.owner, bps.owner_bps), (got.platform, bps.platform_bps), (got.creator, bps.creator_bps))
     if sum(part.units for part, _ in parts) != ended.consumed.units:
         yield "I8", f"divided {ended.consumed.units} into {got}"
     if any(abs(part.units * BPS - ended.consumed.units * share) >= BPS for part, share in parts):
         yield "I8", f"divided {ended.consumed.units} into {got}, which is not by its shares"
-    if session.held:
-        yield from _paid_out(books, session, ended)
 
 
 def _paid_out(books: Books, session: Session, ended: sessions.Settlement) -> Iterator[Finding]:
@@ -201,9 +207,9 @@ def _paid_out(books: Books, session: Session, ended: sessions.Settlement) -> Ite
     if (natural and entry.at < ended.ended_at) or (not natural and ended.ended_at < max(last, entry.at)):
         yield "I5", f"ended at {ended.ended_at}, and its entry says {entry.at}"
     for user_id, _ in revenue.payees(got, session.owner_id, session.creator_id):
-        if derived_id(Kind.ACCRUAL, session.id, user_id) not in books.accruals:
+        if derive(Kind.ACCRUAL, session.id, user_id) not in books.accruals:
             yield "I14", f"earned {user_id} something, and there is no accrual of it"
-        if derived_id(Kind.TRANSACTION, "earning", session.id, user_id) not in books.transactions:
+        if derive(Kind.TRANSACTION, "earning", session.id, user_id) not in books.transactions:
             yield "I14", f"earned {user_id} something, and there is no transaction of it"
     yield from _given_back(books, session)
 
@@ -229,7 +235,7 @@ def usage_is_metered(books: Books, record: UsageRecord) -> Iterator[Finding]:
     """I14: each record is of a session, once per sequence, with the figures that its fingerprint was made of."""
     if record.session_id not in books.sessions:
         yield "I14", f"was metered for {record.session_id}, which is missing"
-    if record.id != derived_id(Kind.USAGE, record.session_id, record.sequence):
+    if record.id != derive(Kind.USAGE, record.session_id, record.sequence):
         yield "I14", f"is not the record {record.sequence} of its session"
     figures = (record.dof.units, record.interactions, record.latency_ms, record.crashed)
     if record.fingerprint != fingerprint(*figures):
@@ -241,13 +247,13 @@ def session_entry_ids(session: Session) -> dict[str, EntryKind]:
     found = {}
     prices = extension_prices(session)
     if session.held.units != sum(prices):
-        found[derived_id(Kind.ENTRY, EntryKind.HOLD, session.id)] = EntryKind.HOLD
+        found[derive(Kind.ENTRY, EntryKind.HOLD, session.id)] = EntryKind.HOLD
     for extension, price in zip(session.extensions, prices, strict=True):
         if price:
             used = extension.partition(":")[0]
-            found[derived_id(Kind.ENTRY, EntryKind.EXTEND, session.id, used)] = EntryKind.EXTEND
+            found[derive(Kind.ENTRY, EntryKind.EXTEND, session.id, used)] = EntryKind.EXTEND
     if session.settlement is not None and session.held:
-        found[derived_id(Kind.ENTRY, EntryKind.SETTLE, session.id)] = EntryKind.SETTLE
+        found[derive(Kind.ENTRY, EntryKind.SETTLE, session.id)] = EntryKind.SETTLE
     return found
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from domain import hiring, ledger, revenue
 from domain.audit_orders import PAYOUT_KINDS, derived_paper, is_unfit, order_entries
-from domain.books import Books, Finding
-from domain.ids import Kind, derived_id, fingerprint
+from domain.books import Books, Finding, derive
+from domain.ids import Kind, fingerprint
 from domain.ledger import Entry, EntryKind
 from domain.orders import PurchaseStatus
 from domain.payouts import PayoutState
@@ -73,7 +73,7 @@ def _earning(books: Books, paper: Transaction) -> Fields | None:
         return None
     got = session.settlement.distribution
     for user_id, share in revenue.payees(got, session.owner_id, session.creator_id):
-        if paper.id == derived_id(Kind.TRANSACTION, "earning", session.id, user_id):
+        if paper.id == derive(Kind.TRANSACTION, "earning", session.id, user_id):
             return {
                 **_BARE,
                 **_of_entry(entry, user_id),
@@ -106,7 +106,7 @@ def _of_order(books: Books, paper: Transaction) -> Fields | None:
         return None
     asked = books.purchases.get(order.purchase_id or "")
     begun = asked is not None and asked.transaction_id == paper.id
-    if not begun and paper.id != derived_id(Kind.TRANSACTION, "order", order.id, number):
+    if not begun and paper.id != derive(Kind.TRANSACTION, "order", order.id, number):
         return None
     kind = TransactionType.PURCHASE if entry.kind is EntryKind.PURCHASE else TransactionType.REFUND
     status = TransactionStatus(order.outcome.value) if number == 0 else TransactionStatus.COMPLETED
@@ -231,7 +231,7 @@ def _payout(books: Books, paper: Transaction) -> Fields | None:
     if entry is None or payout is None or payout.transaction_id != paper.id:
         return None
     found = [books.entry(kind, payout.id) for kind in reversed(PAYOUT_KINDS)]
-    last = next(each for each in found if each is not None)
+    last = next((each for each in found if each is not None), entry)
     pending = payout.state in (PayoutState.REQUESTED, PayoutState.SENT)
     ended = TransactionStatus.FAILED if payout.state is PayoutState.FAILED else TransactionStatus.COMPLETED
     return {
@@ -253,6 +253,8 @@ def entry_is_told(books: Books, entry: Entry) -> Iterator[Finding]:
     needed = {EntryKind.TRANSFER: 2, EntryKind.ADJUST: 1}.get(entry.kind)
     if needed is not None and len(papers) != needed:
         yield "I14", f"is told by {len(papers)} transactions, not {needed}"
+    if entry.kind is EntryKind.REFUND and sum(paper.amount > 0 for paper in papers) != 1:
+        yield "I14", "gives back, and its hirer does not see it once"
     # Who hires an agent of their own making pays for the session, and earns by it: two things, told by two.
     seen = [(paper.user_id, paper.amount < 0) for paper in papers]
     if len(set(seen)) != len(seen):

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from domain.ids import Kind, derived_id
@@ -18,6 +18,8 @@ from domain.revenue import Accrual
 from domain.sessions import Session, UsageRecord
 from domain.transactions import Transaction, TransactionStatus
 from domain.wallets import Wallet
+
+derive = lru_cache(maxsize=2**16)(derived_id)  # several rules ask for the ids of one document, close together
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -158,7 +160,7 @@ class Books:
 
     def entry(self, kind: EntryKind, *fact: str | int) -> Entry | None:
         """The entry of a fact."""
-        return self.entries.get(derived_id(Kind.ENTRY, kind, *fact))
+        return self.entries.get(derive(Kind.ENTRY, kind, *fact))
 
 
 def effect(entry: Entry) -> Counter[str]:

@@ -33,6 +33,7 @@ LISTING_FACETS = (
 # Collection, then the fields: ascending, where not said otherwise. The document's name follows in the last direction.
 COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("listings", "featured", "total_hires desc"),
+    ("listings", "status", "agent_id"),  # a shard of what a search engine follows
     ("agents", "owner_id", "deleted_at", "created_at desc"),
     ("agent_versions", "agent_id", "version desc"),
     ("reviews", "listing_id", "created_at desc"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain import listings
@@ -21,6 +23,8 @@ from firestore.commit import Commits, Tx
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 
+log = logging.getLogger(__name__)
+
 _HOURLY = "pricing.hourly"
 _POPULAR = (Order("total_hires", descending=True),)
 ORDERS: dict[ListingSort, tuple[Order, ...]] = {
@@ -31,7 +35,19 @@ ORDERS: dict[ListingSort, tuple[Order, ...]] = {
     ListingSort.PRICE_LOW: (Order(_HOURLY),),
     ListingSort.PRICE_HIGH: (Order(_HOURLY, descending=True),),
 }
+SHARDS = 16  # of the listings on offer, by agent id, whose letters are even: each shard is one listened target
+_SHARD_STARTS = "02468acegjmprtwy"  # every second letter of the ids' alphabet
 BY_PRICE = frozenset({ListingSort.PRICE_LOW, ListingSort.PRICE_HIGH})
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Listings that came on offer or changed there, and the ids of those that left. `whole` says that the changed ones
+    are all that there are: what is not among them is gone."""
+
+    changed: tuple[Listing, ...]
+    gone: tuple[str, ...]
+    whole: bool
 
 
 class Listings:
@@ -116,9 +132,15 @@ class Listings:
         return await fetch(self._backend, LISTINGS, Kind.LISTING, ids)
 
     async def browse(
-        self, wanted: ListingFilter, sort: ListingSort, first: int, after: Position | None
+        self,
+        wanted: ListingFilter,
+        sort: ListingSort,
+        first: int,
+        after: Position | None,
+        *,
+        also: Callable[[Listing], bool] | None = None,
     ) -> Page[Listing]:
-        """Listings on offer. One RPC.
+        """Listings on offer that pass the filter and, if given, `also`. One RPC.
 
         Indexes answer for the status, one label (the game, else the category, else any of the tags), and all that is
         equal; the prices where they are the order, and the rating where it is. The rest is filtered after the reading,
@@ -128,8 +150,34 @@ class Listings:
         active = Filter("status", "==", ListingStatus.ACTIVE.value)
         plan = (active, *_equalities(wanted), *_label(wanted), *_ranges(wanted, sort))
         query = Query(LISTINGS.name, plan, ORDERS[sort])
-        keep = None if _is_answered(wanted, sort) else wanted.matches
-        return await read_page(self._backend, LISTINGS, query, first, after, keep=keep)
+
+        def keep(listing: Listing) -> bool:
+            return wanted.matches(listing) and (also is None or also(listing))
+
+        told = also is None and _is_answered(wanted, sort)
+        return await read_page(self._backend, LISTINGS, query, first, after, keep=None if told else keep)
+
+    async def follow(self, shard: int) -> AsyncGenerator[Changes, None]:
+        """The listings on offer of one shard: first all of them, then each change as it is committed.
+
+        A shard holds at most 10,000 listings, one listened target's bound. Raises ValueError beyond it.
+        """
+        active = Filter("status", "==", ListingStatus.ACTIVE.value)
+        bounds = [Filter("agent_id", ">=", f"{Kind.AGENT.value}_{_SHARD_STARTS[shard]}")]
+        if shard + 1 < SHARDS:
+            bounds.append(Filter("agent_id", "<", f"{Kind.AGENT.value}_{_SHARD_STARTS[shard + 1]}"))
+        query, first = Query(LISTINGS.name, (active, *bounds), (Order("agent_id"),)), True
+        async with aclosing(self._backend.listen(query)) as batches:
+            async for batch in batches:
+                changed, gone = [], [path.rpartition("/")[2] for path in batch.removed]
+                for snapshot in batch.changed:
+                    try:
+                        changed.append(LISTINGS.decode(snapshot))
+                    except ValueError as problem:  # one damaged document must not hide all the others
+                        log.error("%s cannot be read: %s", snapshot.path, problem)
+                        gone.append(snapshot.id)
+                yield Changes(tuple(changed), tuple(gone), first or batch.reset)
+                first = False
 
     async def featured(self, first: int) -> list[Listing]:
         """The featured listings on offer, the most hired first. One RPC."""

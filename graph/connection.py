@@ -16,7 +16,7 @@ from firestore.paging import Page, Position, dump, load
 from firestore.records import Record
 
 FIRST_DEFAULT, FIRST_MAX = 20, 100  # contract.graphql, Conventions
-CURSOR_CHARACTERS_MAX = 2_000  # the longest position is a few hundred
+CURSOR_CHARACTERS_MAX = 4_000  # the longest holds the places of 20 topics, about 2,200
 _MAC_BYTES = 12  # 96 bits: a cursor is no secret, it only must not be made up
 
 N = TypeVar("N")

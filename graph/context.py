@@ -20,7 +20,7 @@ from firestore.collections import USERS
 from firestore.records import Collection, R
 from firestore.store import Store
 from graph.connection import Cursors
-from integrations.services import CheckoutGateway, Identity, IdentityGateway, PayoutGateway
+from integrations.services import CheckoutGateway, Identity, IdentityGateway, PayoutGateway, SearchGateway
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ class Desk:
     identity: IdentityGateway
     checkouts: dict[Rail, CheckoutGateway]
     payouts: PayoutGateway | None
+    search: SearchGateway
     policy: Policy
     cursors: Cursors
     clock: Callable[[], datetime]
@@ -127,8 +128,13 @@ class Context:
         """Whether the viewer may know of the record. The role is read only where it decides."""
         if record is None:
             return False
-        plain = Viewer(self.user_id) if self.user_id else None
-        return visible_to(record, plain) or (plain is not None and visible_to(record, await self.viewer()))
+        return self.sees_plainly(record, visible_to) or (
+            self.user_id is not None and visible_to(record, await self.viewer())
+        )
+
+    def sees_plainly(self, record: T, visible_to: Callable[[T, Viewer | None], bool]) -> bool:
+        """Whether the viewer may know of the record whatever its role is."""
+        return visible_to(record, Viewer(self.user_id) if self.user_id else None)
 
     async def require_role(self, *roles: Role) -> None:
         """Raises Forbidden unless the viewer has one of the roles."""

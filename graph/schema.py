@@ -10,7 +10,20 @@ from graph.errors import HANDLERS
 from graph.fields import mutation, query, require_gates, subscription
 from graph.permissions import ADMIN, ANYONE, MODERATOR, SIGNED_IN
 from graph.scalars import DOF
-from resolvers import agents, events, listings, nodes, orders, payouts, receipts, reviews, sessions, users, wallets
+from resolvers import (
+    agents,
+    events,
+    listings,
+    nodes,
+    orders,
+    payouts,
+    receipts,
+    reviews,
+    search,
+    sessions,
+    users,
+    wallets,
+)
 
 # A field that is named like its resolvers' module comes last of that module's: from there on the name is the field.
 
@@ -25,6 +38,8 @@ class Query:
     listing = query(listings.listing, ANYONE)
     featured_listings = query(listings.featured_listings, ANYONE)
     listings = query(listings.listings, ANYONE)
+    search_listings = query(search.search_listings, ANYONE)
+    categories = query(search.categories, ANYONE)
     session = query(sessions.session, ANYONE)
     transaction = query(wallets.transaction, ANYONE)
     dof_packages = query(wallets.dof_packages, ANYONE)

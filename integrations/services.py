@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from domain.money import Money
 from domain.orders import OrderFacts
+from domain.search import SearchDocument, SearchPage, SearchQuery
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,3 +155,23 @@ class OrderSource(Protocol):
     def orders(self, since: datetime, until: datetime) -> AsyncIterator[OrderFacts]:
         """Every order that changed in the window, with all that the provider knows of it, oldest first. Pages are read
         as the caller goes on; a rate limit is waited for within bounds. Raises Unavailable."""
+
+
+class SearchGateway(Protocol):
+    """An engine that finds listings. It holds what it is given and nothing else: who may see a hit is the store's to
+    say when it is read. Every method raises Unavailable when the engine is down, overwhelmed, or not filled yet."""
+
+    async def put(self, documents: Sequence[SearchDocument]) -> None:
+        """Hold these documents, each in the place of the one with its id. Found as soon as it returns."""
+
+    async def remove(self, ids: Sequence[str]) -> None:
+        """Hold these no longer. Removing twice is fine."""
+
+    async def replace_all(self, documents: Sequence[SearchDocument]) -> None:
+        """Hold exactly these. Searches meanwhile are answered from what was held before."""
+
+    async def search(self, query: SearchQuery) -> SearchPage:
+        """A page of hits: all words, the last as a beginning, from four letters on with one mistake; the whole filter;
+        in the query's order, from behind its place on."""
+
+    async def close(self) -> None: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import strawberry
@@ -26,20 +26,24 @@ TOPICS_MAX = 20  # one screen's worth; a client with more opens another subscrip
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """An event, and its topic as the subscriber spelled it."""
-
-    topic: str
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
 class _Opened:
-    """A topic that is followed, and where it begins."""
+    """A topic that is followed, as the subscriber spelled it, and where it begins.
+
+    `by_office` says that the subscriber sees it as a moderator only: who loses the role hears no more of it (T-Z11).
+    """
 
     topic: str
     mark: Mark
     source: AsyncGenerator[Event, None]
+    by_office: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event of a topic."""
+
+    of: _Opened
+    event: Event
 
 
 async def events(info: Info, topics: list[str], after: str | None = None) -> AsyncGenerator[EventEnvelope, None]:
@@ -55,8 +59,11 @@ async def events(info: Info, topics: list[str], after: str | None = None) -> Asy
     marks = {each.topic: each.mark for each in opened}
     async with aclosing(merge([_spelled(each) for each in opened])) as told:
         async for each in told:
-            marks[each.topic] = Mark(each.event.sequence, each.event.at)
-            yield EventEnvelope.of(each.event, each.topic, _seal(context, scope, marks))
+            topic = each.of.topic
+            if each.of.by_office:
+                await _require_office(context, topic.partition(":")[0])
+            marks[topic] = Mark(each.event.sequence, each.event.at)
+            yield EventEnvelope.of(each.event, topic, _seal(context, scope, marks))
 
 
 async def session_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[Session, None]:
@@ -70,6 +77,8 @@ async def session_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[Sessi
         return
     async with aclosing(context.store.feed.follow_session(record, None)) as changes:
         async for _ in changes:
+            if not context.sees_plainly(record, nodes.is_party):
+                await _require_office(context, "session")
             # Fresh for each try, because a loader remembers its failures too.
             current = await patiently(lambda: context.fresh().loaders.known(SESSIONS, record.id))
             yield Session.of(current, context.fresh())
@@ -96,7 +105,7 @@ async def wallet_updated(info: Info) -> AsyncGenerator[Wallet, None]:
 async def _spelled(opened: _Opened) -> AsyncGenerator[_Told, None]:
     async with aclosing(opened.source) as items:
         async for event in items:
-            yield _Told(opened.topic, event)
+            yield _Told(opened, event)
 
 
 async def _open_topic(context: Context, topic: str, mark: Mark | None) -> _Opened:
@@ -109,24 +118,35 @@ async def _open_topic(context: Context, topic: str, mark: Mark | None) -> _Opene
         if record is None:
             raise NotFound("session")
         start = mark or Mark(record.sequence(now), now)
-        return _Opened(topic, start, feed.follow_session(record, start))
+        return _Opened(
+            topic, start, feed.follow_session(record, start), by_office=not context.sees_plainly(record, nodes.is_party)
+        )
     if topic in ("wallet", "transactions"):
         user_id = context.signed_in
         (wallet,) = await store.wallets.get_many([user_id])
         return _opened(feed, topic, wallet_topic(user_id), mark, wallet.sequence, now)
     if kind == "listing":
         listing = await context.loaders.one(LISTINGS, subject) if is_id(subject, Kind.LISTING) else None
-        if not await context.sees(listing, listings.visible_to):
+        if listing is None or not await context.sees(listing, listings.visible_to):
             raise NotFound("listing")
         name = listing_topic(subject)
-        return _opened(feed, topic, name, mark, await store.topics.head(name), now)
+        opened = _opened(feed, topic, name, mark, await store.topics.head(name), now)
+        return replace(opened, by_office=not context.sees_plainly(listing, listings.visible_to))
     if kind == "agent":
         agent = await context.loaders.one(AGENTS, subject) if is_id(subject, Kind.AGENT) else None
-        if not await context.sees(agent, agents.visible_to):
+        if agent is None or not await context.sees(agent, agents.visible_to):
             raise NotFound("agent")
         name = agent_topic(subject)
-        return _opened(feed, topic, name, mark, await store.topics.head(name), now)
+        opened = _opened(feed, topic, name, mark, await store.topics.head(name), now)
+        return replace(opened, by_office=not context.sees_plainly(agent, agents.visible_to))
     raise BadInput("A topic is agent:ID, listing:ID, session:ID, wallet or transactions.", field="topics")
+
+
+async def _require_office(context: Context, kind: str) -> None:
+    """Raises NotFound for a viewer who is no moderator any more. One RPC."""
+    viewer = await patiently(lambda: context.fresh().viewer())
+    if viewer is None or not viewer.is_moderator:
+        raise NotFound(kind)
 
 
 def _opened(feed: Feed, topic: str, name: str, mark: Mark | None, head: int, now: datetime) -> _Opened:

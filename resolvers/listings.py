@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import strawberry
 from strawberry.types.nodes import FragmentSpread, InlineFragment, SelectedField, Selection
 
+from domain import filters
 from domain import listings as rules
 from domain.agents import AgentType, Rank
 from domain.filters import ListingSort, require_filter
@@ -162,7 +163,7 @@ async def listings(
 ) -> Connection[Listing]:
     context = info.context
     order = sort or ListingSort.RELEVANCE
-    wanted = _read_filter(filter or ListingFilter())
+    wanted = read_filter(filter or ListingFilter())
     scope = scope_of("listings", context.user_id, wanted, order)
     position = position_of(context.desk.cursors, scope, after)
     page = await context.store.listings.browse(wanted, order, page_size(first), position)
@@ -236,7 +237,8 @@ async def feature_listing(info: Info, input: FeatureListingInput) -> FeatureList
     return FeatureListingPayload(listing=Listing.of(record))
 
 
-def _read_filter(asked: ListingFilter) -> Any:
+def read_filter(asked: ListingFilter) -> filters.ListingFilter:
+    """The filter of what is asked. Raises BadInput naming the field."""
     return require_filter(
         game=asked.game,
         category=asked.category,

@@ -77,7 +77,7 @@ async def session_record(context: Context, session_id: str) -> SessionRecord | N
     if context.user_id is None or kind_of(session_id) is not Kind.SESSION:
         return None
     record = await context.loaders.one(SESSIONS, session_id)
-    return record if record and await context.sees(record, _is_party) else None
+    return record if record and await context.sees(record, is_party) else None
 
 
 async def transaction(context: Context, transaction_id: str) -> Transaction | None:
@@ -98,5 +98,6 @@ async def review(context: Context, review_id: str) -> Review | None:
     return Review.of(record) if allowed else None
 
 
-def _is_party(session: SessionRecord, viewer: ViewerRecord | None) -> bool:
+def is_party(session: SessionRecord, viewer: ViewerRecord | None) -> bool:
+    """Whether the session is the viewer's to read: its hirer's, its owner's, and by their office the moderators'."""
     return viewer is not None and (viewer.id in (session.hirer_id, session.owner_id) or viewer.is_moderator)

@@ -46,9 +46,10 @@ from domain.pricing import HireUnit, SessionConfiguration
 from domain.purchases import Rail
 from domain.reviews import ReviewWish
 from domain.revisions import AgentWish
+from domain.search import document_of
 from firestore.agents import Expected
-from firestore.backend import Backend, Query, Value, Write
-from firestore.collections import AGENTS, OUTBOX, USERS
+from firestore.backend import Backend, Value, Write
+from firestore.collections import AGENTS, LISTINGS, OUTBOX, USERS
 from firestore.memory import MemoryBackend
 from firestore.outbox import row
 from firestore.records import Collection, R
@@ -56,7 +57,8 @@ from firestore.rows import OutboxRow, RowState
 from firestore.sessions import Hire, Usage
 from firestore.store import Store
 from functions.caller import Caller, tasks
-from graph.execution import Answer, GraphQLRequest
+from graph.errors import present
+from graph.execution import Answer, Execution, GraphQLRequest
 from graph.schema import make_schema
 from integrations import identity as rules
 from integrations.services import Identity, IdentityGateway, PayoutAccount, SignIn
@@ -64,22 +66,30 @@ from settings import Settings
 from tests.client import Client
 from tests.journeys import shop
 from tests.journeys.server import SECRET
-from tests.make import ALL, MINUTE, NOW
+from tests.make import MINUTE, NOW
 from tests.nouns import HOUR, SECOND, a_user
 
 URL = "http://jiga.test"
 DRAIN_SECONDS_MAX = 20.0  # tasks of one test end within milliseconds: beyond this one of them fails for ever
-TURNS = 60  # of the event loop: what a subscription needs to reach its first event, or its silence
+TURNS = 400  # of the event loop: what twenty topics need to reach their first event, or their silence
 NOWHERE = "0" * 26
 """The body of an id that nothing has."""
 
 Json = Any
+State = dict[str, dict[str, Any]]
+"""The documents of each collection by id, as the memory backend holds them."""
 
 
 @cache
 def schema() -> strawberry.Schema:
     """The store's schema. Building it takes longer than a test."""
     return make_schema()
+
+
+@cache
+def execution() -> Execution:
+    """One for all rigs, since it remembers nothing but texts that were found valid."""
+    return Execution(schema(), present=present, introspection=True)
 
 
 class Names:
@@ -156,7 +166,7 @@ class Bank:
 
 
 class Rig(main.House):
-    """A house on memory. `now` is what its clock says; without an `identity`, which gets that clock, tokens are names."""
+    """A house on memory. `now` is what its clock says; without an `identity`, tokens are names."""
 
     def __init__(self, data: Path, identity: Callable[[Callable[[], datetime]], IdentityGateway] | None = None) -> None:
         self.now = NOW
@@ -190,9 +200,9 @@ class Rig(main.House):
         return self.names if self._given is None else self._given(self.clock)
 
     def _build_graph(self) -> None:
-        self.payouts = Bank()
-        self.caller = Caller(self.store, self.dispatcher, self.clock, tasks(self.payouts))
-        with patch.object(main, "make_schema", schema):
+        self.rails.payouts = Bank()  # the local one posts webhooks of its own, whenever it likes
+        self.caller = Caller(self.store, self.dispatcher, self.clock, tasks(self.rails.payouts))
+        with patch.object(main, "make_schema", schema), patch.object(main, "Execution", lambda *_, **__: execution()):
             super()._build_graph()
 
     async def start(self) -> None:
@@ -226,27 +236,36 @@ class Rig(main.House):
         assert found is not None, f"{collection.at(record_id)} is there"
         return collection.decode(found)
 
-    async def dump(self) -> dict[str, dict[str, Value]]:
+    async def dump(self) -> dict[str, Mapping[str, Value]]:
         """Every document of the store by its path."""
-        found = [await self.memory.query(Query(each.name)) for each in ALL]
-        return {snapshot.path: dict(snapshot.data) for snapshots in found for snapshot in snapshots}
+        return {f"{name}/{id_}": each.data for name, kept in self.state().items() for id_, each in kept.items()}
+
+    def state(self) -> State:
+        """All that is stored, without copying it: the backend replaces a document, and never changes one."""
+        return {name: dict(kept) for name, kept in self.memory._collections.items()}
+
+    def take_up(self, state: State) -> None:
+        """Store a state, and nothing else."""
+        self.memory._collections = {name: dict(kept) for name, kept in state.items()}
+        newest = max((each.version for kept in state.values() for each in kept.values()), default=0)
+        self.memory._version = max(self.memory._version, newest)
+        self._writes = self.backend.totals.writes
+
+    async def index(self, *listing_ids: str) -> None:
+        """Let the search engine know these listings, and no others."""
+        await self.search.replace_all([document_of(await self.get(LISTINGS, each)) for each in listing_ids])
 
     async def forget(self, path: str) -> None:
         """Remove a document, as an erasure does."""
         await self.memory.commit([Write(path, None)])
 
-    async def put_back(self, documents: Mapping[str, Mapping[str, Value]]) -> None:
-        """Make the store what `dump` gave, and nothing else; who signed up since is unknown again."""
-        if not await self.has_written():
-            return
-        there = await self.dump()
-        writes = [Write(path, None) for path in there.keys() - documents.keys()]
-        writes += [Write(path, dict(data)) for path, data in documents.items() if there.get(path) != data]
-        await self.memory.commit(writes)
-        self.names.known.clear()
-        for name in PEOPLE:
-            self.names.admit(name)
-        self._writes = self.backend.totals.writes
+    async def put_back(self, state: State) -> None:
+        """Take a state up again, once no work is left; who signed up since is unknown again."""
+        if await self.has_written():
+            self.take_up(state)
+            self.names.known.clear()
+            for name in PEOPLE:
+                self.names.admit(name)
 
     async def has_written(self) -> bool:
         """Whether anything was written since the market opened or was put back, now that no work is left."""
@@ -527,7 +546,9 @@ async def _buy(rig: Rig) -> tuple[str, str]:
     for order in (doubtful, shop.Order(7_002, email="nobody@jiga.test")):
         assert (await shop.post(rig.http, order.told())).status_code == 200
     await rig.drain()
-    (order_id,) = [path.partition("/")[2] for path, data in (await rig.dump()).items() if data.get("reference") == "7001"]
+    (order_id,) = [
+        path.partition("/")[2] for path, data in (await rig.dump()).items() if data.get("reference") == "7001"
+    ]
     return wish.id, order_id
 
 
@@ -536,17 +557,16 @@ def _dead(at: datetime) -> OutboxRow:
     return replace(plain, state=RowState.DEAD, attempts=20)
 
 
-_furnished: list[tuple[Ids, dict[str, dict[str, Value]]]] = []
+_furnished: list[tuple[Ids, State]] = []
 
 
 async def open_market(rig: Rig) -> Market:
-    """A market of its own for each test: furnished once, and put back as it was."""
+    """A market of its own for each test: furnished once, and taken up by each."""
     if not _furnished:
-        _furnished.append((await furnish(rig), await rig.dump()))
-        rig._writes = rig.backend.totals.writes
-    else:
-        await rig.memory.commit([Write(path, dict(data)) for path, data in _furnished[0][1].items()])
-    return Market(rig, _furnished[0][0])
+        _furnished.append((await furnish(rig), rig.state()))
+    ids, state = _furnished[0]
+    rig.take_up(state)
+    return Market(rig, ids)
 
 
 def calls(market: Market) -> dict[str, tuple[Person, Json]]:
@@ -665,7 +685,9 @@ def told(value: Json) -> set[str]:
         return set()
     below: set[str] = set().union(*map(told, value.values()))
     type_ = value.get("__typename")
-    return below | {f"{type_}.{name}" for name, each in value.items() if type_ and name != "__typename" and each is not None}
+    return below | {
+        f"{type_}.{name}" for name, each in value.items() if type_ and name != "__typename" and each is not None
+    }
 
 
 def reachable(*roots: Any) -> set[str]:

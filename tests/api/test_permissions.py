@@ -66,6 +66,10 @@ QUERIES = (
     _by_id("listing", "hidden_listing", "0  0   +   0   0   +   +"),
     Case("featuredListings", lambda _: "(first: 2)", "+ + + + + + +"),
     Case("listings", lambda _: "(filter: null, sort: null, first: 2, after: null)", "+ + + + + + +"),
+    Case(
+        "searchListings", lambda _: '(query: "coach", filter: null, sort: null, first: 2, after: null)', "+ + + + + + +"
+    ),
+    Case("categories", lambda _: "", "+ + + + + + +"),
     _by_id("session", "running", "      0   0   +   +   0   +   +"),
     _by_id("session", "reviewed", "     0   0   +   +   0   +   +"),
     _by_id("transaction", "hire", "     0   0   0   +   0   0   0"),
@@ -76,6 +80,7 @@ QUERIES = (
     _quote("hidden_listing", "          N   N   H   N   N   N   N"),
     Case("ledgerDigest", lambda _: '(day: "2026-01-20")', "+ + + + + + +"),
     Case("walletStatement", lambda _: "(year: 2026, month: 3)", "U + + + + + +"),
+    Case("exportReceipts", lambda _: "", "U + + + + + +"),
     Case("reviewQueue", lambda _: "(first: 2, after: null)", "U F F F F F +"),
     Case("deadLetters", lambda _: "(first: 2, after: null)", "U F F F F F +"),
 )
@@ -181,6 +186,7 @@ async def test_who_may_follow(market: Market, field: str, rest: str, outcomes: s
 async def test_every_field_of_every_type_is_answered(market: Market) -> None:
     """The deepest selection of each root field, by all who may ask: no field that nobody has ever asked for."""
     roots, heard = graph(), set()
+    await market.rig.index(market.ids.listing)
     for case in QUERIES:
         for who in ("ada", "max", "cleo", "root"):
             if _expected(case.outcomes)[who] != "+":

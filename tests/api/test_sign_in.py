@@ -62,7 +62,9 @@ async def _sign_in(rig: Rig, email: str = EMAIL, password: str = PASSWORD) -> Js
     return await rig.guest.call("signIn", {"email": email, "password": password}, TOKENS)
 
 
-async def _post(rig: Rig, headers: list[tuple[bytes, bytes]], query: str = ME, path: str = "/graphql") -> httpx.Response:
+async def _post(
+    rig: Rig, headers: list[tuple[bytes, bytes]], query: str = ME, path: str = "/graphql"
+) -> httpx.Response:
     return await rig.http.post(path, json={"query": query}, headers=headers)
 
 
@@ -108,7 +110,11 @@ async def test_t_a01_any_other_header_is_refused_whole(
     """401, no data, nothing done: not served as a guest either, who would not notice that a sign-in is broken."""
     headers = [(b"authorization", value) for value in shape(ann.token.encode())]
     before = await rig.dump()
-    for query in (ME, "{ dofPackages { sku } }", 'mutation { updateProfile(input: {displayName: "X"}) { __typename } }'):
+    for query in (
+        ME,
+        "{ dofPackages { sku } }",
+        'mutation { updateProfile(input: {displayName: "X"}) { __typename } }',
+    ):
         answer = await _post(rig, headers, query)
         assert answer.status_code == 401
         assert set(answer.json()) == {"errors"}
@@ -136,7 +142,15 @@ async def test_t_a12_the_path_alone_decides(rig: Rig, ann: Person) -> None:
         assert (await _post(rig, [(b"host", host), good])).json()["data"]["viewer"]["id"] == ann.user_id
         assert (await _post(rig, [(b"host", host), (b"authorization", b"Bearer x")])).status_code == 401
         assert (await rig.http.post("/tasks/sweep", headers=[(b"host", host)])).status_code == 401
-    for path in ("//graphql", "/graphql/", "/GraphQL", "/@evil/graphql", "/graphql%2f", "/tasks/../graphql", "/x//graphql"):
+    for path in (
+        "//graphql",
+        "/graphql/",
+        "/GraphQL",
+        "/@evil/graphql",
+        "/graphql%2f",
+        "/tasks/../graphql",
+        "/x//graphql",
+    ):
         answer = await _post(rig, [(b"authorization", b"Bearer x")], path=path)
         assert answer.status_code in (307, 401, 404, 405), path
         if answer.status_code == 307:  # a redirect to the door itself, which asks again
@@ -324,7 +338,10 @@ async def test_a_user_whose_record_is_gone_is_asked_to_sign_up_again(market: Mar
     assert await rig.dump() == before
     told = await _sign_in(rig)  # a sign-up that was cut off goes on at the next sign-in
     assert told["viewer"] | {"wallet": 0} == {
-        "id": ann.user_id, "email": EMAIL, "role": "USER", "wallet": 0,
+        "id": ann.user_id,
+        "email": EMAIL,
+        "role": "USER",
+        "wallet": 0,
         "user": {"displayName": "New player"},
     }
 
@@ -333,7 +350,12 @@ async def test_a_user_whose_record_is_gone_is_asked_to_sign_up_again(market: Mar
 
 
 async def test_who_signs_up_is_signed_in_by_the_same_answer(rig: Rig) -> None:
-    asked = {"email": "  Ann@Example.ORG ", "password": PASSWORD, "displayName": " Ann  L. ", "timezone": "America/Lima"}
+    asked = {
+        "email": "  Ann@Example.ORG ",
+        "password": PASSWORD,
+        "displayName": " Ann  L. ",
+        "timezone": "America/Lima",
+    }
     told = await rig.guest.act("signUp", asked, TOKENS)
     viewer = {"email": EMAIL, "role": "USER", "user": {"displayName": "Ann L."}, "wallet": {"available": 0}}
     assert told["viewer"] == {"id": told["viewer"]["id"], **viewer}
@@ -381,7 +403,12 @@ async def test_an_unknown_address_and_a_wrong_password_are_one_answer(rig: Rig, 
     """To the byte, the headers included, so that nobody can ask who has an account."""
     query = mutation("signIn", TOKENS)
     told = {}
-    for email, password in ((EMAIL, "wrong horse 7"), ("bob@example.org", PASSWORD), (EMAIL, ""), (EMAIL, PASSWORD + " ")):
+    for email, password in (
+        (EMAIL, "wrong horse 7"),
+        ("bob@example.org", PASSWORD),
+        (EMAIL, ""),
+        (EMAIL, PASSWORD + " "),
+    ):
         answer = await rig.guest.raw(query, input={"email": email, "password": password})
         heads = {name: value for name, value in answer.headers.items() if name != "x-request-id"}
         told[answer.content, json.dumps(heads, sort_keys=True)] = answer

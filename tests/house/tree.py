@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("main", "settings")
+MODULES = ("main", "rails", "settings")
 APART = {"tests", "bench", "docs", "build", "dist", "node_modules"}
 
 

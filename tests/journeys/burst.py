@@ -1,4 +1,4 @@
-"""A burst of webhooks: facts told several times over, in any order, at a running store; and whether each counted once."""
+"""A burst of webhooks at a running store: facts told several times, in any order; and whether each counted once."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ async def burst(url: str, *, facts: int, deliveries: int, at_once: int, players:
             await asyncio.gather(*(post(http) for _ in range(at_once)))
         seconds = time.monotonic() - begun
         came = await _at_rest(people, due)
-        return Burst(
-            len(sent), len(told), seconds, time.monotonic() - begun, tuple(took), refused, broken, due, came
-        )
+        return Burst(len(sent), len(told), seconds, time.monotonic() - begun, tuple(took), refused, broken, due, came)
 
 
 async def _told(players: list[Client], facts: int, seed: int) -> tuple[list[tuple[str, bytes]], dict[str, int]]:

@@ -15,8 +15,11 @@ Code = grpc.StatusCode
 
 
 class FaultyLine:
-    """Passes every call on to `upstream`. `delay_seconds` is added to each; `refuse` gives the code with which a call of
-    this name is refused, or None; `lose` says whether its reply is lost once Firestore has done it."""
+    """Passes every call on to `upstream`.
+
+    `delay_seconds` is added to each. `refuse` gives the code with which a call of this name is refused, or None; `lose`
+    says whether its reply is lost once Firestore has done it.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.delay_seconds = 0.0
@@ -61,8 +64,10 @@ class FaultyLine:
         if code is not None:
             await context.abort(code, "the test's line refuses")
         assert self._channel is not None, "the line was started"
-        metadata = tuple(pair for pair in context.invocation_metadata() if not pair[0].startswith(("user-agent", "grpc-")))
-        call = self._channel.stream_stream(method)(_passed(requests), metadata=metadata)
+        metadata = tuple(
+            pair for pair in context.invocation_metadata() if not pair[0].startswith(("user-agent", "grpc-"))
+        )
+        call = self._channel.stream_stream(method, None, None)(_passed(requests), metadata=metadata)
         lost = self.lose(name)
         try:
             async for reply in call:
@@ -74,7 +79,7 @@ class FaultyLine:
             await context.abort(Code.UNAVAILABLE, "the test's line lost the reply")
 
 
-class _Any(grpc.GenericRpcHandler):
+class _Any(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # it has none when it runs
     """Every method of every service, as bytes."""
 
     def __init__(self, line: FaultyLine) -> None:

@@ -108,13 +108,14 @@ def derived_order() -> str:
     return derived_id(Kind.ORDER, Rail.SHOPIFY, SHOP, str(order_number("order", PURCHASE)))
 
 
-def _stray(email: str) -> OrderFacts:
+def stray(email: str) -> OrderFacts:
+    """An order that names no purchase, as the provider's books tell of it."""
     told = Report("paid", FactKind.PAID, PRICE, (OrderLine("DOF-S", 1),))
     return OrderFacts(Rail.SHOPIFY, SHOP, STRAY, True, (told,), None, email)
 
 
 async def strayed(house: House) -> None:
-    await house.store.orders.reconcile(_stray("new@jiga.test"), house.now)
+    await house.store.orders.reconcile(stray("new@jiga.test"), house.now)
 
 
 async def claimed(house: House) -> None:
@@ -122,7 +123,7 @@ async def claimed(house: House) -> None:
 
 
 async def reconciled(house: House) -> None:
-    await house.store.orders.reconcile(_stray("max@jiga.test"), house.now)
+    await house.store.orders.reconcile(stray("max@jiga.test"), house.now)
 
 
 async def fund(house: House) -> None:
@@ -228,7 +229,9 @@ FLOWS = {
     "refund before paid": Flow((buy,), (refunded, paid)),
     "refund after the spend": Flow((buy, paid, spend), (refunded,)),
     "cancel": Flow((buy, paid, hire), (cancelled,)),
-    "dispute": Flow((buy_by_stripe, paid_by_stripe), (disputed("created", "needs_response"), disputed("closed", "won"))),
+    "dispute": Flow(
+        (buy_by_stripe, paid_by_stripe), (disputed("created", "needs_response"), disputed("closed", "won"))
+    ),
     "dispute lost": Flow(
         (buy_by_stripe, paid_by_stripe, spend), (disputed("created", "needs_response"), disputed("closed", "lost"))
     ),
@@ -251,9 +254,7 @@ FLOWS = {
     "payout": Flow(EARNED, (request_payout,)),
     "payout paid": Flow((*EARNED, request_payout), (bank_told("paid"),)),
     "payout failed": Flow((*EARNED, request_payout), (bank_told("failed"),)),
-    "payout failed after it was paid": Flow(
-        (*EARNED, request_payout, bank_told("paid")), (bank_told("failed"),)
-    ),
+    "payout failed after it was paid": Flow((*EARNED, request_payout, bank_told("paid")), (bank_told("failed"),)),
 }
 """By the name under which a failure is told."""
 

@@ -136,10 +136,10 @@ class House:
         self.now = NOW
         self.backend = backend
         self.bank = Bank(books, fuse)
-        self._queued: list[tuple[str, str, Mapping[str, str], datetime | None]] = []
-        self.dispatcher = Dispatcher(self)  # type: ignore[arg-type] - it is its own queue
+        self.queued: list[tuple[str, str, Mapping[str, str], datetime | None]] = []
+        self.dispatcher = Dispatcher(self)  # it is its own queue
         self.store = Store(
-            Mortal(backend, fuse),  # type: ignore[arg-type]
+            Mortal(backend, fuse),
             RULES,
             clock=self.clock,
             jitter=random.Random(1).random,
@@ -159,7 +159,7 @@ class House:
     async def enqueue(
         self, name: str, row_id: str, args: Mapping[str, str], *, not_before: datetime | None = None
     ) -> None:
-        self._queued.append((name, row_id, args, not_before))
+        self.queued.append((name, row_id, args, not_before))
 
     async def close(self) -> None:
         await self.backend.close()
@@ -180,8 +180,8 @@ class House:
     async def work(self) -> None:
         """Deliver all that is queued and due, and what that queues."""
         await self.dispatcher.close()
-        while ready := [each for each in self._queued if each[3] is None or each[3] <= self.now]:
-            self._queued = [each for each in self._queued if each not in ready]
+        while ready := [each for each in self.queued if each[3] is None or each[3] <= self.now]:
+            self.queued = [each for each in self.queued if each not in ready]
             for name, row_id, args, _ in ready:
                 assert await self.caller.deliver(name, row_id, args), name
             await self.dispatcher.close()
@@ -191,7 +191,7 @@ class House:
 
     async def round(self) -> int:
         """One round of the sweep with the work that it hands out; gives how many rows that were."""
-        self._queued.clear()
+        self.queued.clear()
         handed = await sweep(self.store, self.dispatcher, self.now)
         await self.work()
         return handed

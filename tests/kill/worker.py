@@ -1,7 +1,7 @@
-"""Kills real processes at every verb of every flow, starts them again, and holds what is left against an undisturbed run.
+"""Kills real processes at every verb of every flow, starts them again, and holds the end against an undisturbed run.
 
-`python -m tests.kill.worker --host 127.0.0.1:8080` prints one JSON line a flow. Everything is imported once; each case is
-a fork of that, which has not spoken gRPC yet, so a case costs milliseconds and not the second of an import.
+`python -m tests.kill.worker --host 127.0.0.1:8080` prints one JSON line a flow. Everything is imported once; each case
+is a fork of that, which has not spoken gRPC yet, so a case costs milliseconds and not the second of an import.
 """
 
 from __future__ import annotations
@@ -116,6 +116,12 @@ async def attempt(flow: Flow, backend: Backend, fuse: Fuse, books: Path, before:
         await step(house)
 
 
+async def problems_of(backend: Backend, now: datetime) -> list[str]:
+    """What the audit finds wrong with the ledger."""
+    whole, unreadable = books_of(await dump_of(backend, BOOKS), now)
+    return [f"{each.invariant} {each.path} {each.message}" for each in [*unreadable, *check(whole)]]
+
+
 async def recover(
     flow: Flow, backend: Backend, books: Path, wanted: Mapping[str, str], moved: Mapping[str, int]
 ) -> list[str]:
@@ -125,11 +131,9 @@ async def recover(
         await step(house)
     house.now = max(house.now, NOW) + timedelta(minutes=5)
     await house.sweep()
-    dump = await dump_of(backend, BOOKS)
+    problems = await problems_of(backend, house.now)
+    left = outcome(await dump_of(backend, LEDGER))
     await backend.close()
-    whole, unreadable = books_of(dump, house.now)
-    problems = [f"{each.invariant} {each.path} {each.message}" for each in [*unreadable, *check(whole)]]
-    left = outcome(dump)
     for path in sorted(wanted.keys() | left.keys()):
         if wanted.get(path) != left.get(path):
             problems.append(f"{path} is {left.get(path)}, without a kill it is {wanted.get(path)}")
@@ -161,7 +165,7 @@ def forked(work: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[int, Any]:
 
 
 def enumerate_kills(name: str, host: str, run: str, *, twice: bool) -> dict[str, Any]:
-    """Kill the flow before and after each of its verbs, until it has no further verb; `twice` kills the restart, too."""
+    """Kill the flow before and after each verb, until it has no further one; `twice` kills the restart, too."""
     with tempfile.TemporaryDirectory() as base:
         plan = _Plan(FLOWS.get(name, PLANTED), host, Path(base), run)
         verbs, kills = plan.kill(twice=twice)
@@ -210,9 +214,7 @@ class _Plan:
         problems = []
         for case in self.cases:
             try:
-                found = await recover(
-                    self._flow, self._backend(case), self._base / case, self._wanted, self._moved
-                )
+                found = await recover(self._flow, self._backend(case), self._base / case, self._wanted, self._moved)
             except Exception as failure:
                 found = [f"the process that was started again raised {failure!r}"]
             problems += [f"{case}: {each}" for each in found]

@@ -125,8 +125,12 @@ class _History:
         """What happens to a running session, part of it at once."""
         rng, scribe = self.world.rng, self.scribe
         work = [scribe.use(name, session_id, count) for count in range(rng.choice((0, 0, 1, 2, 3)))]
-        if rng.random() < 0.4:
+        if rng.random() < 0.35:
             work.append(scribe.extend(name, session_id))
+        if rng.random() < 0.1:  # used up at one moment, and extended at the next, by whoever's clock
+            await self._all(
+                self._do(scribe.use(name, session_id, 9, 90_000)), self._do(scribe.extend(name, session_id))
+            )
         if rng.random() < 0.4:
             work.append(scribe.end(rng.choice((name, "ada", "bob")), session_id))
         if rng.random() < 0.05:

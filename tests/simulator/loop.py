@@ -31,6 +31,7 @@ class SimLoop(_Loop):  # type: ignore[misc]
 
     def run(self, main: Coroutine[Any, Any, Any]) -> Any:
         """Run to the end of `main`; what is still under way then is dropped, as when a machine is switched off."""
+        outer = asyncio.events._get_running_loop()  # of a test that is asynchronous itself
         asyncio.events._set_running_loop(self)
         try:
             task = self.create_task(main)
@@ -38,7 +39,7 @@ class SimLoop(_Loop):  # type: ignore[misc]
                 self._step()
             return task.result()
         finally:
-            asyncio.events._set_running_loop(None)
+            asyncio.events._set_running_loop(outer)
 
     def _step(self) -> None:
         if not self._ready:

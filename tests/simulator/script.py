@@ -195,9 +195,9 @@ class Scribe:
 
         return self._add(Act(f"extend {key}", ask(count), lambda answer: answer[0].id, left, ask(count + 1)))
 
-    def use(self, name: str, session_id: str, sequence: int) -> Act:
+    def use(self, name: str, session_id: str, sequence: int, most: int | None = None) -> Act:
         user, rng = user_id(name), self.world.rng
-        dof = rng.choice((0, 1, 7, 40, 400, 4_000))
+        dof = most or rng.choice((0, 1, 7, 40, 400, 4_000))
         latency = rng.choice((None, 20, 55))
         usage_id = derived_id(Kind.USAGE, session_id, sequence)
         figures = (rng.randint(0, 5), latency, rng.random() < 0.1)

@@ -194,6 +194,8 @@ def _of_requests(shelves: Mapping[str, Shelf]) -> dict[str, dict[str, Any]]:
                 else:
                     said = {"amount": paper["amount"], "counterparty_id": session["hirer_id"]}
                 due[paper["id"]] = {**base, **about, **_by(entry, user), **said}
+            if sum(each["amount"] > 0 for each in mine) != 1:
+                due[f"to the hirer of {entry['id']}"] = {}
             seen = [(each["user_id"], each["amount"] < 0) for each in mine]
             if len(set(seen)) != len(seen):
                 due[f"twice {entry['id']}"] = {}
@@ -204,7 +206,9 @@ def _of_payouts(shelves: Mapping[str, Shelf]) -> dict[str, dict[str, Any]]:
     due = {}
     for id_, payout in shelves["payouts"].items():
         names = [name_of("ent", kind, id_) for kind in ("PAYOUT_FAILED", "PAYOUT_PAID", "PAYOUT")]
-        entry = next(shelves["entries"][name] for name in names if name in shelves["entries"])
+        entry = next((shelves["entries"][name] for name in names if name in shelves["entries"]), None)
+        if entry is None:
+            continue
         pending = payout["state"] in ("REQUESTED", "SENT")
         due[name_of("txn", "payout", id_)] = {
             **_by(entry, payout["user_id"]),

@@ -96,8 +96,10 @@ def meters(shelves: Mapping[str, Shelf]) -> Iterator[str]:
         yield from _moments(shelves, id_, session, records, bool(billed))
         if session["settlement"] is not None:
             yield from _cost(id_, session)
-        elif session["end_key"] is not None or any(session["returned"].values()):
-            yield f"I5 {id_} is not settled, and was ended or refunded"
+        elif session["end_key"] is not None:
+            yield f"I5 {id_} is not settled, and was ended"
+        if any(session["returned"].values()) and not (session["settlement"] and session["held"]):
+            yield f"I5 {id_} was refunded"
 
 
 def _moments(shelves: Mapping[str, Shelf], id_: str, session: Doc, records: list[Doc], used: bool) -> Iterator[str]:

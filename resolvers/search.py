@@ -1,0 +1,104 @@
+"""Finding listings by words, and the categories that there are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import structlog
+
+from domain.errors import Unavailable
+from domain.filters import ListingFilter as Filter
+from domain.filters import ListingSort
+from domain.listings import Listing as ListingRecord
+from domain.listings import ListingStatus
+from domain.search import Place, SearchPage, SearchQuery, names_hold, read_words
+from firestore.paging import Page, Position
+from graph.connection import FIRST_MAX, connect, page_size, position_of, scope_of
+from graph.context import Context, Info
+from graph.types.listings import Listing
+from graph.types.search import Category, Facet, ListingSearchConnection
+from resolvers.listings import ListingFilter, read_filter
+
+ENGINE_SECONDS = 1.0  # an engine that takes longer is away: the store answers within its own two
+RELEVANCE_PARTS = 3  # of a place by relevance: score, hires, id. The store's own order by hires has two
+
+log = structlog.get_logger(__name__)
+
+
+async def search_listings(
+    info: Info,
+    query: str,
+    filter: ListingFilter | None = None,
+    sort: ListingSort | None = None,
+    first: int | None = None,
+    after: str | None = None,
+) -> ListingSearchConnection:
+    """One RPC: the hits are read by their ids, or, without the engine, the store is browsed."""
+    context = info.context
+    words, wanted = read_words(query), read_filter(filter or ListingFilter())
+    order = sort or ListingSort.RELEVANCE
+    scope = scope_of("searchListings", context.user_id, words, wanted, order)
+    position = position_of(context.desk.cursors, scope, after)
+    asked = SearchQuery(words, wanted, order, page_size(first), cast("Place | None", position))
+    found = None
+    if not (asked.is_by_relevance and position is not None and len(position) != RELEVANCE_PARTS):
+        found = await _find(context, asked)  # otherwise the list began without the engine, and goes on without it
+    page = await (_browse(context, asked, position) if found is None else _read(context, asked, found))
+    connection = connect(page, Listing.of, context.desk.cursors, scope, after)
+    return ListingSearchConnection(
+        edges=connection.edges,
+        page_info=connection.page_info,
+        total_count=len(page.nodes) if found is None else found.total,
+        facets=[] if found is None else [Facet.of(counts) for counts in found.facets],
+        degraded=found is None,
+    )
+
+
+async def categories(info: Info) -> list[Category]:
+    """In the alphabet's order. No RPC; without the engine one, for the categories of the most hired listings."""
+    asked = SearchQuery((), Filter(), ListingSort.POPULAR, 1)
+    found = await _find(info.context, asked)
+    if found is None:
+        page = await info.context.store.listings.browse(Filter(), ListingSort.POPULAR, FIRST_MAX, None)
+        names = {name.casefold(): name for listing in page.nodes for name in listing.categories}
+        return [Category(name=names[each], listing_count=None) for each in sorted(names)]
+    (counts,) = (each for each in found.facets if each.name == "category")
+    return [Category(name=name, listing_count=count) for name, count in sorted(counts.values)]
+
+
+async def _find(context: Context, asked: SearchQuery) -> SearchPage | None:
+    """What the engine finds; None when it is down or slow."""
+    try:
+        return await asyncio.wait_for(context.desk.search.search(asked), ENGINE_SECONDS)
+    except (Unavailable, TimeoutError) as problem:
+        log.warning("search without its engine", reason=repr(problem))
+        return None
+
+
+async def _read(context: Context, asked: SearchQuery, found: SearchPage) -> Page[ListingRecord]:
+    """The hits as the store has them now: what has left the market since it was indexed is not shown."""
+    records = await context.store.listings.get_many([hit.id for hit in found.hits])
+    shown = [
+        (record, hit.place)
+        for record, hit in zip(records, found.hits, strict=True)
+        if record is not None and record.status is ListingStatus.ACTIVE and asked.wanted.matches(record)
+    ]
+    return Page(
+        tuple(record for record, _ in shown),
+        tuple(place for _, place in shown),
+        found.has_next_page,
+        found.hits[-1].place if found.hits else None,
+    )
+
+
+async def _browse(context: Context, asked: SearchQuery, position: Position | None) -> Page[ListingRecord]:
+    """What the store finds by itself. Raises Unavailable for a later page of a list by relevance."""
+    if asked.is_by_relevance and position is not None and len(position) == RELEVANCE_PARTS:
+        raise Unavailable("The search engine is away, and with it the rest of this list: begin at its first page.")
+
+    def named(record: ListingRecord) -> bool:
+        return names_hold(record, asked.words)
+
+    also = named if asked.words else None
+    return await context.store.listings.browse(asked.wanted, asked.sort, asked.first, position, also=also)
