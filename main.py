@@ -299,11 +299,32 @@ class _Server(uvicorn.Server):
             _greet(self.house)
 
 
+async def _audit(house: House) -> int:
+    """Check the whole ledger; gives the exit status: 1 where a document breaks an invariant."""
+    if house.firestore is not None:
+        house.firestore.watch()
+    try:
+        report = await house.store.audit(now(), since=None, progress=_say)
+    finally:
+        await house.stop()
+    for violation in report.violations:
+        _say(f"{violation.invariant} {violation.path}: {violation.message}")
+    _say(
+        f"{report.entries} entries, {report.documents} documents, {len(report.violations)} violations as of {report.at}"
+    )
+    return 1 if report.violations else 0
+
+
 def main() -> None:
-    """Start the store that the environment describes."""
+    """Start the store that the environment describes, or do the one command that is asked for."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
+    if sys.argv[1:] and sys.argv[1] != "audit":
+        sys.exit(run(sys.argv[1:]))
     try:
         settings = Settings()
+        require_startable(settings)
+        if sys.argv[1:]:
+            sys.exit(asyncio.run(_audit(House(settings))))
         app = create_app(settings)
     except SettingsError as problem:
         sys.exit(str(problem))
@@ -324,6 +345,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        sys.exit(run(sys.argv[1:]))
     main()

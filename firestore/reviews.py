@@ -41,6 +41,9 @@ class Reviews:
             await tx.read(SESSIONS.at(session_id), REVIEWS.at(review_id), USERS.at(viewer_id))
             session, known = tx.get(SESSIONS, session_id), tx.get(REVIEWS, review_id)
             require_active(tx.get(USERS, viewer_id))
+            # Before anything that hangs on the clock: another process's may say that the session still runs.
+            if known is not None and known.reviewer_id == viewer_id and known.created_at != now:
+                raise AlreadyReviewed("You have reviewed this session: change your review with updateReview.")
             review = reviews.review(session, viewer_id, wish, now)
             if known == review:  # our own commit, whose reply was lost
                 return known

@@ -8,6 +8,7 @@ from typing import Any
 
 from domain.policy import Policy
 from firestore.agents import Agents
+from firestore.audit import Report, audit
 from firestore.backend import Backend
 from firestore.commit import Commits
 from firestore.digests import Digests
@@ -74,6 +75,10 @@ class Store:
             None if snapshot is None else collection.decode(snapshot)
             for (collection, _), snapshot in zip(wanted, found, strict=True)
         ]
+
+    async def audit(self, now: datetime, *, since: datetime | None, progress: Callable[[str], None]) -> Report:
+        """Check every invariant of the ledger as of one moment, or what the entries since a mark touched."""
+        return await audit(self._backend, now, since=since, progress=progress)
 
     async def ping(self) -> None:
         """Whether Firestore answers. One RPC. Raises Unavailable."""

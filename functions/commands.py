@@ -1,4 +1,4 @@
-"""What main.py does when it is asked for more than to start: `python main.py verify FILE [DIGEST ...]`."""
+"""What main.py does when it is asked for more than to start, and needs no store for it: `verify FILE [DIGEST ...]`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def run(arguments: Sequence[str]) -> int:
     """Do one command; gives the exit status: 0 where all holds, 1 where not, 2 for a wrong command line."""
     parser = argparse.ArgumentParser(prog="main.py", description="Without a command, main.py starts the store.")
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("audit", help="check the whole ledger of the store that the environment describes")
     asked = commands.add_parser("verify", help="check an export of receipts, without the store")
     asked.add_argument("file", type=Path, help="the exported JSON file")
     asked.add_argument("digests", nargs="*", metavar="DIGEST", help="a digest that you know from elsewhere, in hex")

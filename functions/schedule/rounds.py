@@ -48,6 +48,8 @@ def rounds(
     async def reconcile_daily(now: datetime) -> int:
         return await reconcile(store, sources, now - DAILY, now, money_is_live)
 
+    auditor = Auditor(store)
+
     async def seal(now: datetime) -> int:
         return await seal_days(store, now)
 
@@ -57,6 +59,7 @@ def rounds(
         Round("reconcile", 3_600, reconcile_often),
         Round("reconcile_daily", 86_400, reconcile_daily),
         Round("seal", 3_600, seal),
+        Round("audit", 3_600, auditor.run),
     ]
 
 
@@ -73,6 +76,23 @@ async def sweep(store: Store, dispatcher: Dispatcher, now: datetime) -> int:
         dispatcher.ask(postponed.task, row.id, postponed.args, not_before=now)
         handed += 1
     return handed
+
+
+class Auditor:
+    """Checks what the ledger has grown by since its last round. A process that is new begins two days back: the whole
+    ledger is checked by `python main.py audit`, which is given the time for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._mark: datetime | None = None
+
+    async def run(self, now: datetime) -> int:
+        """Log each document that breaks an invariant; gives how many do."""
+        report = await self._store.audit(now, since=self._mark or now - OFTEN, progress=log.debug)
+        self._mark = report.mark
+        for violation in report.violations:
+            log.error("invariant broken", invariant=violation.invariant, path=violation.path, why=violation.message)
+        return len(report.violations)
 
 
 async def mature_all(store: Store, now: datetime) -> int:
