@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 import socket
@@ -309,9 +310,8 @@ async def _audit(house: House) -> int:
         await house.stop()
     for violation in report.violations:
         _say(f"{violation.invariant} {violation.path}: {violation.message}")
-    _say(
-        f"{report.entries} entries, {report.documents} documents, {len(report.violations)} violations as of {report.at}"
-    )
+    found = len(report.violations)
+    _say(f"{report.entries} entries, {report.documents} documents, {found} violations as of {report.at}")
     return 1 if report.violations else 0
 
 

@@ -29,6 +29,7 @@ class Round:
     name: str
     every_seconds: float
     run: Callable[[datetime], Awaitable[int]]
+    first_after_seconds: float = 0
 
 
 def rounds(
@@ -59,7 +60,8 @@ def rounds(
         Round("reconcile", 3_600, reconcile_often),
         Round("reconcile_daily", 86_400, reconcile_daily),
         Round("seal", 3_600, seal),
-        Round("audit", 3_600, auditor.run),
+        # What a store that was down has left behind is delivered before it is called late.
+        Round("audit", 3_600, auditor.run, first_after_seconds=600),
     ]
 
 
@@ -135,7 +137,7 @@ class Clock:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin with every round at once: the process before may have left something behind."""
+        """Begin at once, but for rounds that wait at first: the process before may have left something behind."""
         self._task = asyncio.get_running_loop().create_task(self._run(), name="schedule")
 
     async def close(self) -> None:
@@ -145,7 +147,7 @@ class Clock:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        due = {each.name: loop.time() for each in self._rounds}
+        due = {each.name: loop.time() + each.first_after_seconds for each in self._rounds}
         while True:
             for each in self._rounds:
                 if loop.time() >= due[each.name]:
