@@ -199,7 +199,7 @@ class _Settling:
             return order
         if order.target != order.applied or order.has_open_dispute != order.disputed:
             return await self._move(order, order.user_id)
-        if order.entries == 0 and order.outcome in (PurchaseStatus.FAILED, PurchaseStatus.REFUNDED):
+        if _is_over(order):
             return await self._close(order, order.user_id)
         return order
 
@@ -216,7 +216,7 @@ class _Settling:
             wallet = replace(wallet, open_disputes=wallet.open_disputes + opened)
             order = replace(order, disputed=order.has_open_dispute)
         if not delta:
-            tx.put(WALLETS, wallet)
+            tx.put(WALLETS, self._closed(order, wallet) if _is_over(order) else wallet)
             return order
         asked = tx.get(TRANSACTIONS, asked_id) if asked_id and order.entries == 0 else None
         # A cart can be paid twice: its second order has a transaction of its own.
@@ -275,21 +275,33 @@ class _Settling:
         if asked_id is None:
             return order
         await tx.read(TRANSACTIONS.at(asked_id), WALLETS.at(user_id))
-        asked = tx.get(TRANSACTIONS, asked_id)
-        status = TransactionStatus(order.outcome.value)
-        if asked is None or asked.status is status or asked.user_id != user_id:
-            return order
-        if asked.status is not TransactionStatus.PENDING and asked.external_reference != order.reference:
-            return order
         wallet = wallet_of(tx, user_id)
+        told = self._closed(order, wallet)
+        if told != wallet:
+            tx.put(WALLETS, told)
+        return order
+
+    def _closed(self, order: Order, wallet: Wallet) -> Wallet:
+        """Close what the purchase began with, which was read; the wallet after telling so, or as it was."""
+        tx, asked_id = self._tx, _asked(order)
+        asked = tx.get(TRANSACTIONS, asked_id) if asked_id else None
+        status = TransactionStatus(order.outcome.value)
+        if asked_id is None or asked is None or asked.status is status or asked.user_id != wallet.id:
+            return wallet
+        if asked.status is not TransactionStatus.PENDING and asked.external_reference != order.reference:
+            return wallet
         wallet = replace(wallet, sequence=wallet.sequence + 1)
-        tx.put(WALLETS, wallet)
         closed = replace(asked, status=status, completed_at=self._now, external_reference=order.reference)
         tx.put(TRANSACTIONS, closed)
         data = {"transactionId": asked_id, "error": "The order was cancelled or refunded before it was credited."}
-        event = Event(wallet_topic(user_id), wallet.sequence, EventType.TRANSACTION_FAILED, self._now, data)
+        event = Event(wallet_topic(wallet.id), wallet.sequence, EventType.TRANSACTION_FAILED, self._now, data)
         tx.tell(row(("closed", order.id, status), self._now, self._policy.event_retention, events=(event,)))
-        return order
+        return wallet
+
+
+def _is_over(order: Order) -> bool:
+    """Whether the order ended before it was credited."""
+    return order.entries == 0 and order.outcome in (PurchaseStatus.FAILED, PurchaseStatus.REFUNDED)
 
 
 def _type(order: Order, delta: Dof) -> TransactionType:

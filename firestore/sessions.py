@@ -25,7 +25,7 @@ from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 from firestore.settlement import FOLLOW, settle, told
 
-RUNNING_MAX = 10  # unsettled sessions of one user with one agent that are looked at: more is no real use
+RUNNING_MAX = 200  # unsettled sessions of one user that are looked at: more is no real use
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,15 +311,11 @@ class Sessions:
         found = await self._backend.get_many([SESSIONS.at(each) for each in session_ids])
         return [None if each is None else SESSIONS.decode(each) for each in found]
 
-    async def is_running(self, user_id: str, agent_id: str, now: datetime) -> bool:
-        """Whether the user runs a session of the agent now. One RPC."""
-        filters = (
-            Filter("hirer_id", "==", user_id),
-            Filter("agent_id", "==", agent_id),
-            Filter("settled", "==", False),
-        )
+    async def unsettled(self, user_id: str) -> list[Session]:
+        """The user's sessions that are not settled: those that run, and those that wait for their end. One RPC."""
+        filters = (Filter("hirer_id", "==", user_id), Filter("settled", "==", False))
         found = await self._backend.query(Query(SESSIONS.name, filters, limit=RUNNING_MAX))
-        return any(not SESSIONS.decode(each).is_over(now) for each in found)
+        return [SESSIONS.decode(each) for each in found]
 
     async def page_of_hirer(
         self, user_id: str, status: SessionStatus | None, first: int, after: Position | None

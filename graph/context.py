@@ -15,6 +15,7 @@ from domain.money import Dof
 from domain.policy import Policy
 from domain.purchases import Rail
 from domain.receipts import Receipt
+from domain.sessions import Session
 from domain.users import Role, User, Viewer
 from firestore.collections import USERS
 from firestore.records import Collection, R
@@ -48,6 +49,7 @@ class Loaders:
     records: DataLoader[tuple[Collection[Any], str], Any]
     earned: DataLoader[str, Dof]
     receipts: DataLoader[tuple[str, str], Receipt | None]
+    unsettled: DataLoader[str, list[Session]]
 
     async def one(self, collection: Collection[R], record_id: str) -> R | None:
         """A record, or None; all lookups of one turn of the event loop share an RPC, whatever their collections."""

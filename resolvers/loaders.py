@@ -9,6 +9,7 @@ from strawberry.dataloader import DataLoader
 
 from domain.money import Dof
 from domain.receipts import Receipt
+from domain.sessions import Session
 from firestore.receipts import PAGE
 from firestore.records import Collection
 from firestore.store import Store
@@ -29,10 +30,14 @@ def make_loaders(store: Store) -> Loaders:
     async def receipts(wanted: list[tuple[str, str]]) -> list[Receipt | None]:
         return await store.receipts.get_many(wanted)
 
+    async def unsettled(user_ids: list[str]) -> list[list[Session]]:
+        return list(await asyncio.gather(*map(store.sessions.unsettled, user_ids)))
+
     return Loaders(
         records=DataLoader(records, max_batch_size=BATCH_MAX, cache_key_fn=_path),
         earned=DataLoader(earned, max_batch_size=BATCH_MAX),
         receipts=DataLoader(receipts, max_batch_size=PAGE),
+        unsettled=DataLoader(unsettled, max_batch_size=BATCH_MAX),
     )
 
 

@@ -27,7 +27,7 @@ class SignUpInput:
     display_name: str
     timezone: str | None = None
     referral_code: str | None = strawberry.field(
-        default=None, description="Kept for the referral programme; not used yet."
+        default=None, description="Of the referral programme, which is to come: taken, and not kept."
     )
 
 

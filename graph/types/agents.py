@@ -198,8 +198,10 @@ class Agent(Node):
         context = info.context
         if context.user_id == self.record.owner_id:
             return
-        if context.user_id and await context.store.sessions.is_running(context.user_id, self.record.id, context.now):
-            return
+        if context.user_id:
+            mine = await context.loaders.unsettled.load(context.user_id)
+            if any(each.agent_id == self.record.id and not each.is_over(context.now) for each in mine):
+                return
         raise Forbidden("An agent's configuration is for its owner and for who hires it now.")
 
 
