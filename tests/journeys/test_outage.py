@@ -211,8 +211,8 @@ async def test_t_f06_a_storm_of_aborted_and_of_exhausted(scene: Scene, line: Fau
         line.calm()
         line.refuse = lambda called, code=code: code if called == "Commit" else None
         assert await scene.hire(name) == "UNAVAILABLE"
-        # Each try waits up to twice as long as the one before, to a quarter second: some twenty to forty fit the answer's
-        # time. The line cannot tell the hire's commits from those of the schedule and the queue, which may be at theirs.
+        # Each try waits up to twice as long as the one before, to a quarter second: twenty to forty fit the answer's
+        # time. The line cannot tell the hire's commits from those of the schedule and the queue at the same moment.
         assert 1 <= line.calls["Commit"] <= 3 * 40
         line.calm()
         line.refuse = lambda called, code=code: code if called in ("BatchGetDocuments", "Commit") else None
