@@ -107,15 +107,21 @@ async def scene(opened: Scene, lines: tuple[Proxy, FaultyLine]) -> AsyncIterator
     proxy, line = lines
     opened.slowest_seconds = 0.0
 
+    await _quiet(line)
+    yield opened
+    line.calm()
+    await proxy.passing()
+
+
+async def _quiet(line: FaultyLine) -> None:
+    """Wait for the end of what was begun before: the line cannot tell its calls from those that are to be counted."""
+
     async def commits() -> int:
         line.calm()
         await asyncio.sleep(0.5)
         return line.calls["Commit"]
 
-    await market.until(commits, lambda seen: seen == 0, "the end of what the test before left to do")
-    yield opened
-    line.calm()
-    await proxy.passing()
+    await market.until(commits, lambda seen: seen == 0, "the end of what was left to do")
 
 
 @pytest.fixture
@@ -185,7 +191,7 @@ async def test_t_w21_a_webhook_while_firestore_is_four_seconds_slow(scene: Scene
 
 async def test_t_f05_half_a_second_more_and_one_call_in_twenty_refused(scene: Scene, line: FaultyLine) -> None:
     assert await scene.hire("calm") == "DONE"
-    line.calm()
+    await _quiet(line)
     line.delay_seconds, line.refuse = 0.5, sometimes(0.05, Code.UNAVAILABLE)
     requests, keys = 0, [f"slow {number}" for number in range(8)]
     waiting = list(keys)
@@ -197,23 +203,21 @@ async def test_t_f05_half_a_second_more_and_one_call_in_twenty_refused(scene: Sc
         assert set(codes) <= {"DONE", "UNAVAILABLE"}
         waiting = [key for key, code in zip(waiting, codes, strict=True) if code != "DONE"]
     assert scene.slowest_seconds < ANSWER_SECONDS + SLACK_SECONDS
+    # No storm of tries: an answer's time has room for four calls of half a second, and what follows a hire has its own.
     called = line.calls["BatchGetDocuments"] + line.calls["Commit"]
     line.calm()
     await scene.settled(hires=len(keys) + 1)
-    # No storm of tries: an answer's time has room for four calls of half a second. What follows a hire takes five, and
-    # the queue gives it up to eight tries, of which a busy machine needs two or three.
-    assert called <= (4 + 3 * 5) * requests
+    assert called <= 12 * requests
 
 
 async def test_t_f06_a_storm_of_aborted_and_of_exhausted(scene: Scene, line: FaultyLine) -> None:
     storms = {"ABORTED": Code.ABORTED, "RESOURCE_EXHAUSTED": Code.RESOURCE_EXHAUSTED}
     for name, code in storms.items():
-        line.calm()
+        await _quiet(line)
         line.refuse = lambda called, code=code: code if called == "Commit" else None
         assert await scene.hire(name) == "UNAVAILABLE"
-        # Each try waits up to twice as long as the one before, to a quarter second: twenty to forty fit the answer's
-        # time. The line cannot tell the hire's commits from those of the schedule and the queue at the same moment.
-        assert 1 <= line.calls["Commit"] <= 3 * 40
+        # Each try waits up to twice as long as the one before, to a quarter second: some twenty fit the answer's time.
+        assert 1 <= line.calls["Commit"] <= 60
         line.calm()
         line.refuse = lambda called, code=code: code if called in ("BatchGetDocuments", "Commit") else None
         assert await scene.hire(name) == "UNAVAILABLE"
