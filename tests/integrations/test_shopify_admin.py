@@ -161,7 +161,7 @@ async def test_a_silent_shop_holds_up_nobody(
     with pytest.raises(Unavailable, match="TimeoutError"):
         await made.change(CHANGE, {})
     ticking.cancel()
-    assert ticks > 5
+    assert ticks > 1  # a call that held the loop would leave the first tick alone
     assert await made.ask(NAME, {}) == JIGA
     await made.close()
 
