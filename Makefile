@@ -64,9 +64,15 @@ kill: $(VENV)/.test ## kill every flow at every verb, restarts too: KILL_HOST=ho
 	GRPC_ENABLE_FORK_SUPPORT=0 $(PYTHON) -m tests.kill.worker --twice --host $(KILL_HOST)
 
 .PHONY: bench
-bench: $(VENV)/.test ## how fast money moves beside the backend's ceiling, and a burst of webhooks (minutes)
+bench: $(VENV)/.test ## how fast money moves beside the backend's ceiling, a burst of webhooks, what a page costs (minutes)
 	$(PYTHON) -m bench.money
 	$(PYTHON) -m bench.webhook_burst
+	$(PYTHON) -m bench.pages
+
+.PHONY: fuzz
+fuzz: $(VENV)/.test ## schemathesis against a running store, as a guest, a user and an admin: N=1000 examples of each operation
+	@$(PYTHON) -m pip --disable-pip-version-check --quiet install --constraint constraints.txt 'schemathesis>=4.32'
+	$(PYTHON) -m tests.fuzz --n $(N) --workers $(WORKERS)
 
 .PHONY: clean
 clean: ## remove what can be made again; the data in .jiga/ stays

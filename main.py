@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from demo.seed import ACCOUNTS, PASSWORD, seed
+from domain.keys import LIVE, TEST
 from domain.policy import Policy
 from domain.purchases import Rail
 from firestore.backend import Backend
@@ -25,47 +23,52 @@ from firestore.cloud import CloudBackend
 from firestore.counting import CountingBackend
 from firestore.store import Store
 from functions.caller import Caller, tasks
-from functions.commands import run
-from functions.metrics import Figures, metrics_route
+from functions.commands import OF_THE_STORE, run
+from functions.exports import ExportDoor
+from functions.images import ImageDoors
+from functions.logs import configure
 from functions.outbox import Dispatcher
 from functions.pages import front
 from functions.router import Doors
 from functions.schedule.rounds import Clock, rounds
 from functions.search_index import SearchIndex
+from functions.search_mirror import Mirror
+from functions.server import Server
+from functions.tasks.notifications import Outlets
 from graph.connection import Cursors
 from graph.context import Desk
 from graph.errors import present
 from graph.execution import Execution
 from graph.http import graphql_route
-from graph.schema import make_schema
+from graph.places import Places
+from graph.schema import make_schema, root_fields
 from graph.sign_in import Reception
+from graph.sse import StreamDoor
 from graph.websocket import SocketDoor
+from integrations.algolia import AlgoliaSearch
+from integrations.analytics import Ga4
+from integrations.app_check import FirebaseAppCheck
 from integrations.identity import FirebaseIdentity
+from integrations.images import Gallery
 from integrations.local.firestore import LocalFirestore, LocalFirestoreError
 from integrations.local.identity import LocalIdentity
 from integrations.local.queue import LocalCaller, LocalQueue
 from integrations.local.search import LocalSearch
-from integrations.services import IdentityGateway, TaskCaller, TaskQueue
+from integrations.local.storage import LocalStorage
+from integrations.services import IdentityGateway, SearchGateway, StorageGateway, TaskCaller, TaskQueue
+from integrations.storage import CloudStorage
 from integrations.tasks import CloudTasks, OidcCaller
-from rails import Rails
+from outlets import make_outlets
+from rails import Rails, read_secrets
 from resolvers.loaders import make_loaders
 from settings import Settings, SettingsError, read_policy, require_startable
-
-log = structlog.get_logger(__name__)
+from sight import Sight
 
 DRAIN_SECONDS = 8.0  # what a stopping process gives to the mutations under way
 
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """What signs cursors and webhooks. A rail without a secret has its door shut."""
-
-    cursor: bytes
-    rails: dict[Rail, tuple[str, ...]]
 
 
 class House:
@@ -77,21 +80,34 @@ class House:
         self.policy: Policy = read_policy(settings)
         if not settings.is_production:
             settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self.secrets = _secrets(settings)
+        self.secrets = read_secrets(settings)
         self.firestore = self._start_firestore()
         self.backend = CountingBackend(self._backend())
         self.queue = self._queue()
         self.dispatcher = Dispatcher(self.queue)
         self.store = Store(self.backend, self.policy, clock=clock, jitter=random.random, told=self.dispatcher.told)
+        self.search, self.mirror = self._search()
+        self.search_index = None if self.mirror else SearchIndex(self.store.listings, self.search)
+        self.gallery = Gallery(self._storage(), lambda: self.base_url, settings.images_origin)
         self.rails = Rails(settings, self.secrets.rails, self.store, self.policy, self.base_url, clock)
-        self.caller = Caller(self.store, self.dispatcher, clock, tasks(self.rails.payouts))
+        self.outlets = self._outlets()
         self.identity = self._identity()
+        self.app_check = self._app_check()
+        self.exports = ExportDoor(self.store, self.identity, self.secrets.cursor, lambda: self.base_url, clock)
+        known = tasks(self.rails.payouts, self.gallery, self.identity, outlets=self.outlets, mirror=self.mirror)
+        self.caller = Caller(self.store, self.dispatcher, clock, known)
         self.rounds = rounds(
-            self.store, self.dispatcher, self.rails.sources, settings.schedule_seconds, settings.money_mode == "live"
+            self.store,
+            self.dispatcher,
+            self.rails.sources,
+            settings.schedule_seconds,
+            settings.money_mode == "live",
+            mirror=self.mirror,
+            analytics=Ga4(ga4, settings.ga4_secret, key=self.secrets.cursor)
+            if (ga4 := settings.ga4_measurement_id)
+            else None,
         )
         self.schedule = Clock(self.rounds, clock)
-        self.search = LocalSearch()
-        self.search_index = SearchIndex(self.store.listings, self.search)
         self._build_graph()
 
     def _build_graph(self) -> None:
@@ -102,15 +118,29 @@ class House:
             checkouts=self.rails.checkouts,
             payouts=self.rails.payouts,
             search=self.search,
+            gallery=self.gallery,
             policy=self.policy,
             cursors=Cursors(self.secrets.cursor),
             clock=self.clock,
             new_id=lambda: secrets.token_bytes(17),
             make_loaders=make_loaders,
+            webhook_loopback=settings.webhook_loopback,
+            export_url=self.exports.url,
+            key_environment=LIVE if settings.is_production and settings.money_mode == "live" else TEST,
         )
-        self.reception = Reception(desk)
-        self.execution = Execution(make_schema(), present=present, introspection=not settings.is_production)
-        self.sockets = SocketDoor(self.execution, self.reception.for_socket, allowed_origins=settings.allowed_origins)
+        schema = make_schema()
+        self.sight = Sight(settings, self.backend, root_fields(schema))
+        self.sight.follow(self.store, queue=self.queue, search=self.search, identity=self.identity)
+        if self.app_check is not None:
+            self.sight.pulse.follow("app_check", self.app_check)
+        self.reception = Reception(desk, self.sight.guard, self.app_check)
+        shown, gate = not settings.is_production, self.sight.guard
+        self.execution = Execution(schema, present=present, introspection=shown, gate=gate)
+        places = Places()
+        self.streams = StreamDoor(self.execution, places)
+        self.sockets = SocketDoor(
+            self.execution, self.reception.for_socket, allowed_origins=settings.allowed_origins, places=places
+        )
 
     def _start_firestore(self) -> LocalFirestore | None:
         if self.settings.is_production or self.settings.firestore_emulator_host:
@@ -136,6 +166,29 @@ class House:
                 emulator_host=settings.auth_emulator_host,
             )
         return LocalIdentity(settings.data_dir / "accounts.sqlite3", clock=self.clock)
+
+    def _app_check(self) -> FirebaseAppCheck | None:
+        number, apps = self.settings.project_number, self.settings.app_check_apps
+        return FirebaseAppCheck(project_number=number, apps=apps, clock=self.clock) if number and apps else None
+
+    def _outlets(self) -> Outlets:
+        return make_outlets(self.settings)
+
+    def _storage(self) -> StorageGateway:
+        settings = self.settings
+        if settings.images_bucket:
+            return CloudStorage(settings.images_bucket)
+        secret = self.secrets.cursor  # signs addresses that live for minutes; each signature says what it is of
+        return LocalStorage(settings.data_dir / "storage", secret, lambda: self.base_url, self.clock)
+
+    def _search(self) -> tuple[SearchGateway, Mirror | None]:
+        """The engine, and what keeps it in step if it is none of this process."""
+        settings = self.settings
+        if not (settings.algolia_app_id and settings.algolia_api_key and settings.algolia_index):
+            return LocalSearch(), None
+        key = settings.algolia_api_key.get_secret_value()
+        engine = AlgoliaSearch(settings.algolia_app_id, key, settings.algolia_index)
+        return engine, Mirror(self.store.listings, engine)
 
     def _queue(self) -> TaskQueue:
         settings = self.settings
@@ -165,34 +218,32 @@ class House:
         graphql = graphql_route(
             self.execution,
             self.reception.for_request,
+            self.streams,
             graphiql=not settings.is_production,
             allowed_origins=settings.allowed_origins,
         )
         by_name = {each.name: each for each in self.rounds}
         webhooks = (self.rails.shopify, self.rails.stripe)
-        doors = Doors(self.store, *webhooks, self.caller, by_name, self._task_caller(), self.clock)
-        figures = Figures(
-            counters={
-                "firestore_rpcs": lambda: self.backend.totals.rpcs,
-                "firestore_reads": lambda: self.backend.totals.reads,
-                "firestore_writes": lambda: self.backend.totals.writes,
-            },
-            gauges={
-                "sockets": lambda: self.sockets.sockets,
-                "socket_operations": lambda: self.sockets.operations,
-            },
-        )
+        doors = Doors(self.store, *webhooks, self.caller, by_name, self._task_caller(), self.clock, *self.sight.health)
+        gauges = {
+            "sockets": lambda: self.sockets.sockets,
+            "socket_operations": lambda: self.sockets.operations,
+            "event_streams": lambda: self.streams.streams,
+        }
         routes: list[BaseRoute] = [
             Route("/graphql", graphql),
             WebSocketRoute("/graphql", self.sockets.serve),
             Route("/", front, methods=["GET"]),
-            metrics_route(figures),
+            self.sight.figures(self.store, self.clock, gauges),
             *doors.routes(),
+            *self.exports.routes(),
+            *ImageDoors(self.store, self.gallery).routes(),
         ]
         return [*routes, *self.rails.pages()]
 
     async def start(self) -> None:
         """Begin to deliver and to keep the schedule; fill an empty local store with the demo."""
+        self.sight.start()
         if self.firestore is not None:
             self.firestore.watch()
         seeded = False
@@ -206,21 +257,32 @@ class House:
         if seeded:
             await self._drain()
         await self.rails.start()
-        self.search_index.start()
+        if self.search_index is not None:
+            self.search_index.start()
         if not self.settings.is_production:
             self.schedule.start()
 
+    async def part(self) -> None:
+        """Let all who listen go, each with a hint when to come back."""
+        await asyncio.gather(self.sockets.close_all(), self.streams.close_all())
+
     async def stop(self) -> None:
         """End in the order in which nothing is lost: sockets, mutations, deliveries, then the store."""
-        await self.sockets.close_all()
+        await self.part()
         await self.execution.drain(DRAIN_SECONDS)
         await self.schedule.close()
-        await self.search_index.close()
+        if self.search_index is not None:
+            await self.search_index.close()
         await self.search.close()
         await self.dispatcher.close()
         await self.queue.close()
         await self.rails.close()
+        await self.outlets.close()
+        await self.gallery.close()
         await self.identity.close()
+        if self.app_check is not None:
+            await self.app_check.close()
+        await self.sight.close()
         await self.store.close()
         if self.firestore is not None:
             await self.firestore.stop()
@@ -231,10 +293,10 @@ class House:
             await self.queue.drain()
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastAPI:
     """The app of a store. Raises SettingsError when the settings do not describe one that may start."""
     require_startable(settings)
-    house = House(settings)
+    house = House(settings, clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -244,32 +306,9 @@ def create_app(settings: Settings) -> FastAPI:
         finally:
             await house.stop()
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None, routes=house.routes())
+    app = FastAPI(lifespan=lifespan, openapi_url=None, routes=house.routes(), middleware=house.sight.middleware())
     app.state.house = house
     return app
-
-
-def _secrets(settings: Settings) -> Secrets:
-    """The settings' secrets; a local store makes its own once, and keeps them beside its data."""
-    told = {Rail.SHOPIFY: settings.shopify_secrets, Rail.STRIPE: settings.stripe_secrets}
-    if settings.is_production:
-        assert settings.cursor_secret is not None, "require_startable has seen to it"
-        cursor = settings.cursor_secret.get_secret_value()
-        return Secrets(cursor.encode(), {rail: given or () for rail, given in told.items()})
-    cursor = settings.cursor_secret.get_secret_value() if settings.cursor_secret else _kept(settings, "cursor")
-    made = {
-        rail: (_kept(settings, f"{rail.value.lower()}-webhook"),) if given is None else given
-        for rail, given in told.items()
-    }
-    return Secrets(cursor.encode(), made)
-
-
-def _kept(settings: Settings, name: str) -> str:
-    path = settings.data_dir / f"{name}.secret"
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(24))
-    return path.read_text()
 
 
 def _say(line: str) -> None:
@@ -289,42 +328,27 @@ def _greet(house: House) -> None:
     _say(f"  Try        {query}\n")
 
 
-class _Server(uvicorn.Server):
-    """Greets once the doors are open, and not before."""
-
-    house: House
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            _greet(self.house)
-
-
-async def _audit(house: House) -> int:
-    """Check the whole ledger; gives the exit status: 1 where a document breaks an invariant."""
+async def _do(house: House, command: str) -> int:
+    """Do one command on the store, which must not be open; gives the exit status."""
     if house.firestore is not None:
         house.firestore.watch()
     try:
-        report = await house.store.audit(now(), since=None, progress=_say)
+        return await OF_THE_STORE[command](house.store, now())
     finally:
         await house.stop()
-    for violation in report.violations:
-        _say(f"{violation.invariant} {violation.path}: {violation.message}")
-    found = len(report.violations)
-    _say(f"{report.entries} entries, {report.documents} documents, {found} violations as of {report.at}")
-    return 1 if report.violations else 0
 
 
 def main() -> None:
     """Start the store that the environment describes, or do the one command that is asked for."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
-    if sys.argv[1:] and sys.argv[1] != "audit":
+    configure(json=False)
+    if sys.argv[1:] and sys.argv[1] not in OF_THE_STORE:
         sys.exit(run(sys.argv[1:]))
     try:
         settings = Settings()
         require_startable(settings)
+        configure(json=settings.is_production)
         if sys.argv[1:]:
-            sys.exit(asyncio.run(_audit(House(settings))))
+            sys.exit(asyncio.run(_do(House(settings), sys.argv[1])))
         app = create_app(settings)
     except SettingsError as problem:
         sys.exit(str(problem))
@@ -338,10 +362,16 @@ def main() -> None:
         ws_max_size=131_072,
         timeout_graceful_shutdown=10,
         server_header=False,
+        proxy_headers=False,  # Entrance believes as many as the settings say, and uvicorn whoever is local
     )
-    server = _Server(config)
-    server.house = app.state.house
-    server.run()
+    house: House = app.state.house
+    Server(
+        config,
+        drain_seconds=settings.drain_seconds,
+        greet=lambda: _greet(house),
+        leave=house.sight.leave,
+        part=house.part,
+    ).run()
 
 
 if __name__ == "__main__":

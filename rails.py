@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -39,6 +41,14 @@ from settings import Settings
 log = structlog.get_logger(__name__)
 
 LOCAL_SHOP = "jiga-local.myshopify.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """What signs cursors and webhooks. A rail without a secret has its door shut."""
+
+    cursor: bytes
+    rails: dict[Rail, tuple[str, ...]]
 
 
 class Rails:
@@ -165,3 +175,26 @@ class Rails:
 
     async def _post_stripe(self, body: bytes, signature: str) -> bool:
         return await post(self.stripe, body, {"stripe-signature": signature})
+
+
+def read_secrets(settings: Settings) -> Secrets:
+    """The settings' secrets; a local store makes its own once, and keeps them beside its data."""
+    told = {Rail.SHOPIFY: settings.shopify_secrets, Rail.STRIPE: settings.stripe_secrets}
+    if settings.is_production:
+        assert settings.cursor_secret is not None, "require_startable has seen to it"
+        cursor = settings.cursor_secret.get_secret_value()
+        return Secrets(cursor.encode(), {rail: given or () for rail, given in told.items()})
+    cursor = settings.cursor_secret.get_secret_value() if settings.cursor_secret else _kept(settings, "cursor")
+    made = {
+        rail: (_kept(settings, f"{rail.value.lower()}-webhook"),) if given is None else given
+        for rail, given in told.items()
+    }
+    return Secrets(cursor.encode(), made)
+
+
+def _kept(settings: Settings, name: str) -> str:
+    path = settings.data_dir / f"{name}.secret"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(24))
+    return path.read_text()

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from domain.agents import Catalogue, ModelLimits, Provider, ProviderLimits, Tool
+from domain.agents import Catalogue, ModelLimits, Provider, ProviderLimits, Rank, Tool
+from domain.badges import Badge
+from domain.legal import LegalDocument
 from domain.money import BPS, Dof, money_from_decimal
 from domain.payouts import PayoutTerms
 from domain.policy import Policy
 from domain.pricing import Surcharges
+from domain.progress import Achievement, Level, Metric, Progression, RankRule
 from domain.purchases import Package, Tier
 from domain.revenue import Shares
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 
 
 class SettingsError(Exception):
@@ -42,7 +48,14 @@ class Settings(BaseSettings):
     auth_emulator_host: str | None = Field(default=None, validation_alias="FIREBASE_AUTH_EMULATOR_HOST")
     firebase_api_key: SecretStr | None = None
     cursor_secret: SecretStr | None = None
+    app_check_apps: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    project_number: str | None = Field(default=None, pattern=r"^[0-9]+$")
     allowed_origins: tuple[str, ...] = ()
+    trusted_proxies: int = Field(default=0, ge=0, le=10)
+    rate_limits: dict[str, int] = {}
+    redis_url: SecretStr | None = None
+    stall_milliseconds: int = Field(default=0, ge=0, le=60_000)
+    otlp_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
     money_mode: Literal["live", "test"] = "live"
     shopify_shop: str | None = None
@@ -53,6 +66,20 @@ class Settings(BaseSettings):
     stripe_api_key: SecretStr | None = Field(default=None, validation_alias="STRIPE_API_KEY")
     stripe_webhook_secret: SecretStr | None = Field(default=None, validation_alias="STRIPE_WEBHOOK_SECRET")
 
+    algolia_app_id: str | None = Field(default=None, validation_alias="ALGOLIA_APP_ID")
+    algolia_api_key: SecretStr | None = Field(default=None, validation_alias="ALGOLIA_API_KEY")
+    algolia_index: str | None = None
+
+    images_bucket: str | None = None
+    images_origin: str | None = None
+
+    sendgrid_api_key: SecretStr | None = Field(default=None, validation_alias="SENDGRID_API_KEY")
+    mail_from: str | None = None
+    webhook_loopback: bool = False
+
+    ga4_measurement_id: str | None = Field(default=None, validation_alias="GA4_MEASUREMENT_ID")
+    ga4_api_secret: SecretStr | None = Field(default=None, validation_alias="GA4_API_SECRET")
+
     tasks_queue: str | None = None
     tasks_location: str | None = None
     tasks_audience: str | None = None
@@ -61,6 +88,16 @@ class Settings(BaseSettings):
     event_retention_days: int = Field(default=7, ge=1, le=90)
     inbox_retention_days: int = Field(default=90, ge=1, le=400)
     schedule_seconds: float = Field(default=5.0, ge=0.1, le=3600)
+    drain_seconds: float = Field(default=0.0, ge=0, le=8)
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _are_origins(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Exact ones: `*` would let any page act with a token that it got hold of."""
+        for origin in given:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin: write scheme://host or scheme://host:port, without a path")
+        return given
 
     @property
     def is_production(self) -> bool:
@@ -80,6 +117,11 @@ class Settings(BaseSettings):
         return _listed(self.stripe_webhook_secret)
 
     @property
+    def ga4_secret(self) -> str:
+        """Empty where none is set."""
+        return self.ga4_api_secret.get_secret_value() if self.ga4_api_secret else ""
+
+    @property
     def event_retention(self) -> timedelta:
         return timedelta(days=self.event_retention_days)
 
@@ -94,6 +136,11 @@ def _listed(secret: SecretStr | None) -> tuple[str, ...] | None:
     return tuple(part.strip() for part in secret.get_secret_value().split(",") if part.strip())
 
 
+_ALGOLIA = {
+    "ALGOLIA_APP_ID": "algolia_app_id",
+    "ALGOLIA_API_KEY": "algolia_api_key",
+    "JIGA_ALGOLIA_INDEX": "algolia_index",
+}
 _NEEDED_IN_PRODUCTION = {
     "GOOGLE_CLOUD_PROJECT": "project",
     "JIGA_PUBLIC_URL": "public_url",
@@ -104,6 +151,10 @@ _NEEDED_IN_PRODUCTION = {
     "SHOPIFY_WEBHOOK_SECRET": "shopify_webhook_secret",
     "STRIPE_API_KEY": "stripe_api_key",
     "STRIPE_WEBHOOK_SECRET": "stripe_webhook_secret",
+    **_ALGOLIA,
+    "JIGA_IMAGES_BUCKET": "images_bucket",
+    "SENDGRID_API_KEY": "sendgrid_api_key",
+    "JIGA_MAIL_FROM": "mail_from",
     "JIGA_TASKS_QUEUE": "tasks_queue",
     "JIGA_TASKS_LOCATION": "tasks_location",
     "JIGA_TASKS_AUDIENCE": "tasks_audience",
@@ -117,7 +168,15 @@ _FORBIDDEN_IN_PRODUCTION = {
 
 def require_startable(settings: Settings) -> None:
     """Refuse a production store that lacks a setting or carries an emulator's (product.md). Raises SettingsError."""
+    if bool(settings.ga4_measurement_id) != bool(settings.ga4_secret):
+        raise SettingsError("Google Analytics is half set up: set GA4_MEASUREMENT_ID and GA4_API_SECRET, or neither.")
+    if bool(settings.app_check_apps) != bool(settings.project_number):  # half of it would let everybody in
+        raise SettingsError("App Check is half set up: set JIGA_APP_CHECK_APPS and JIGA_PROJECT_NUMBER, or neither.")
+    given = {name: bool(getattr(settings, attribute)) for name, attribute in _ALGOLIA.items()}
     if not settings.is_production:
+        if any(given.values()) and not all(given.values()):
+            lacking = ", ".join(name for name, is_there in given.items() if not is_there)
+            raise SettingsError(f"Algolia is half set up: set {lacking} too, or none of {', '.join(given)}.")
         return
     problems = []
     for name, attribute in _NEEDED_IN_PRODUCTION.items():
@@ -128,6 +187,8 @@ def require_startable(settings: Settings) -> None:
     for name, attribute in _FORBIDDEN_IN_PRODUCTION.items():
         if getattr(settings, attribute):
             problems.append(f"{name} points at an emulator: unset it")
+    if settings.webhook_loopback:
+        problems.append("JIGA_WEBHOOK_LOOPBACK lets webhooks reach this machine: unset it")
     if problems:
         raise SettingsError("A production store cannot start. " + "; ".join(problems) + ".")
 
@@ -153,12 +214,14 @@ def _policy(settings: Settings, tables: dict[str, Any]) -> Policy:
             commentator=Dof(surcharges["commentator"]),
         ),
         catalogue=_catalogue(tables),
+        legal=tuple(LegalDocument(**row) for row in tables.get("legal", ())),
         payouts=_payout_terms(tables["payouts"]),
         trial_minutes=sessions["trial_minutes"],
         owned_minutes=sessions["owned_minutes"],
         maturing=timedelta(days=revenue["maturing_days"]),
         event_retention=settings.event_retention,
         inbox_retention=settings.inbox_retention,
+        progression=_progression(tables),
     )
 
 
@@ -175,6 +238,27 @@ def _payout_terms(told: dict[str, Any]) -> PayoutTerms:
     if minimum is None or rate is None or rate.minor_units < 1:
         raise ValueError(f"the payout minimum or rate is no amount of {told['currency']}")
     return PayoutTerms(rate.minor_units, told["currency"], minimum)
+
+
+def _progression(tables: dict[str, Any]) -> Progression:
+    """The rules of badges, achievements, ranks and levels; a catalogue without them has none."""
+    stars = tables.get("five_stars", {"rating_milli": 5_000, "ratings": 1})
+    rules = Progression(
+        badges=tuple(Badge(**row | {"tier": Rank(row["tier"])}) for row in tables.get("badges", ())),
+        achievements=tuple(
+            Achievement(**row | {"metric": Metric(row["metric"])}) for row in tables.get("achievements", ())
+        ),
+        ranks=tuple(RankRule(**row | {"rank": Rank(row["rank"])}) for row in tables.get("ranks", ())),
+        levels=tuple(Level(**row) for row in tables.get("levels", ())),
+        five_stars_milli=stars["rating_milli"],
+        five_stars_ratings=stars["ratings"],
+    )
+    for keys in ([each.key for each in rules.badges], [each.key for each in rules.achievements]):
+        if len(set(keys)) < len(keys):
+            raise ValueError(f"a key names one badge or achievement, and one of {keys} is there twice")
+    if [level.hours for level in rules.levels] != sorted(level.hours for level in rules.levels):
+        raise ValueError("the levels ascend by their hours")
+    return rules
 
 
 def _catalogue(tables: dict[str, Any]) -> Catalogue:

@@ -44,12 +44,13 @@ class Specialization:
 
 @dataclass(frozen=True, slots=True)
 class ExperienceItem:
-    """What an agent has learned in one game: whole hours played, and the title and level that they brought."""
+    """What an agent has learned in one game: whole billed hours, and the title and level that they brought."""
 
     game: str
     hours: int
     title: str
     level: int
+    last_used_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,10 @@ class Agent:
     created_at: datetime
     updated_at: datetime
     rank: Rank = Rank.BRONZE
-    image_url: str | None = None
+    image: str | None = None  # the name of a picture: domain/images.py
     has_voice_chat: bool = False
     has_commentator: bool = False
     specialization: Specialization | None = None
-    experience: tuple[ExperienceItem, ...] = ()
     progression_enabled: bool = False
     listing_id: str | None = None
     published: bool = False
@@ -209,7 +209,8 @@ def check_configuration(configuration: AgentConfiguration, catalogue: Catalogue)
     most = catalogue.instructions_characters_max
     if len(configuration.instructions or "") > most:
         problems.append(Problem("configuration.instructions", f"The instructions take at most {most} characters."))
-    unknown = [tool for tool in configuration.tools if tool not in catalogue.tools]
+    # By place, not by name: what a client sends is in no error's text, which may be logged on its side or ours (T-P01).
+    unknown = [f"tools[{place}]" for place, tool in enumerate(configuration.tools) if tool not in catalogue.tools]
     if unknown:
         known = ", ".join(sorted(catalogue.tools))
         problems.append(Problem("configuration.tools", f"Unknown: {', '.join(unknown)}. Choose of {known}."))
@@ -241,7 +242,7 @@ def _check_model(at: str, config: ModelConfig, limits: ProviderLimits) -> list[P
     model = limits.models.get(config.model)
     if model is None:
         known = ", ".join(sorted(limits.models))
-        return [Problem(f"{at}.model", f"{config.model} is not a known model: choose of {known}.")]
+        return [Problem(f"{at}.model", f"This is not a known model: choose of {known}.")]
     problems = []
     low, high = model.temperature_min, model.temperature_max
     if config.temperature is not None and not low <= config.temperature <= high:

@@ -131,7 +131,11 @@ def session_is_its_usage(books: Books, session: Session) -> Iterator[Finding]:
     if session.changed_at != changed:
         yield "I14", f"was changed last at {session.changed_at}, its records say {changed}"
     used = [record.at for record in records if record.dof and session.type is not SessionType.TRIAL]
-    if (session.usage_at is not None) != bool(used) or (used and session.usage_at not in moments):
+    # A stretch that costs nothing has no entry, so its moment is forgotten once another change has taken its place.
+    silent = session.type is SessionType.OWNED and bool(session.extensions)
+    at = session.usage_at
+    known = at in moments or (silent and at is not None and at > max(used, default=at))
+    if (session.usage_at is not None) != bool(used) or (used and not known):
         yield "I14", f"was used last at {session.usage_at}, its records do not say so"
 
 

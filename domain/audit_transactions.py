@@ -133,7 +133,7 @@ def _of_purchase(books: Books, paper: Transaction) -> Fields | None:
         return None
     orders = [each for each in books.orders_of.get(asked.id, ()) if each.user_id == asked.user_id]
     over = [each for each in orders if each.entries == 0 and each.outcome in _OVER]
-    closed = [each for each in orders if each.reference == paper.external_reference]
+    closed = [each for each in over if each.reference == paper.external_reference]
     expected: dict[str, object] = {
         **_BARE,
         "user_id": asked.user_id,
@@ -146,10 +146,11 @@ def _of_purchase(books: Books, paper: Transaction) -> Fields | None:
         "payment_method": PaymentMethod(asked.rail.value),
         "external_reference": asked.id,
     }
-    if closed and closed[0].entries:  # it was over, and a refund that came back brought it to life again
-        return expected | {"status": paper.status, "external_reference": paper.external_reference}
-    if closed or over:
-        by = (closed or over)[0]
+    waits = any(each.entries == 0 and each.outcome is PurchaseStatus.COMPLETED for each in orders)
+    if over and waits and paper.status is TransactionStatus.PENDING and not closed:
+        return expected | {"completed_at": None}  # a refund that came back opened it again, beside one that ended
+    if over:
+        by = closed[0] if closed else over[0]
         return expected | {"status": TransactionStatus(by.outcome.value), "external_reference": by.reference}
     if any(each.entries for each in orders):
         return None

@@ -35,6 +35,7 @@ class RefusalCode(StrEnum):
     SELF_DEALING = "SELF_DEALING"
     NOT_FOUND = "NOT_FOUND"
     CONFLICT = "CONFLICT"
+    SPEND_CAP_REACHED = "SPEND_CAP_REACHED"
 
 
 class Refusal(Exception):
@@ -73,6 +74,20 @@ class WalletFrozen(Refusal):
         )
         super().__init__(f"This wallet cannot spend, because {cause}.")
         self.debt = debt
+
+
+class SpendCapReached(Refusal):
+    """The API key has less left of its cap than the operation needs. Both figures are whole DOF."""
+
+    code = RefusalCode.SPEND_CAP_REACHED
+
+    def __init__(self, *, needed: int, left: int) -> None:
+        super().__init__(
+            f"This needs {needed} DOF and the key may spend {left} more: use a key with a higher dofSpendCap, "
+            "or sign in as a person."
+        )
+        self.needed = needed
+        self.left = left
 
 
 class IdempotencyConflict(Refusal):

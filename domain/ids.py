@@ -36,6 +36,16 @@ class Kind(StrEnum):
     USAGE = "usg"
     INBOX = "inb"
     OUTBOX = "out"
+    DEVICE = "dev"
+    ENDPOINT = "end"
+    DELIVERY = "dlv"
+    ACT = "act"
+    ACCEPTANCE = "acp"
+    VOTE = "vot"
+    APPEAL = "apl"
+    REPORT = "rpt"
+    UPLOAD = "upl"
+    MARK = "mrk"
 
 
 def derived_id(kind: Kind, *fact: str | int) -> str:

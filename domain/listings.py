@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from domain import pricing, texts
 from domain.agents import Agent, AgentType, Catalogue, Rank, check_agent
-from domain.errors import BadInput, Conflict, NotFound, NotPublishable
+from domain.errors import Conflict, NotFound, NotPublishable
 from domain.ids import Kind, derived_id
 from domain.pricing import Pricing
 from domain.texts import fold
-from domain.users import REASON_CHARACTERS_MAX, User, Viewer
+from domain.users import User, Viewer
 
 TITLE_CHARACTERS_MAX = 120
 DESCRIPTION_CHARACTERS_MAX = 5_000
@@ -27,14 +28,27 @@ class ListingStatus(StrEnum):
     UNPUBLISHED = "UNPUBLISHED"
 
 
+TOP_REVIEWS_MAX = 3  # that a listing shows with itself
+
 PUBLIC = frozenset({ListingStatus.ACTIVE, ListingStatus.PAUSED})
 MODERATED = frozenset({ListingStatus.UNDER_REVIEW, ListingStatus.SUSPENDED})
+
+
+@dataclass(frozen=True, slots=True)
+class TopReview:
+    """One of a listing's most helpful reviews, as far as their order needs it."""
+
+    id: str
+    helpful: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
     """`labels` are the folded games, categories and tags for a search; `rating_milli` is the mean rating in
     thousandths, rounded down, for the order. Both follow from other fields. `version` counts what people changed.
+    `shelved` is the status that the listing has again once its owner, who is suspended, is reinstated. A moderator
+    decided on it last at `judged_at`.
     """
 
     id: str
@@ -58,6 +72,8 @@ class Listing:
     created_at: datetime
     updated_at: datetime
     status_reason: str | None = None
+    shelved: ListingStatus | None = None
+    judged_at: datetime | None = None
     featured: bool = False
     total_hires: int = 0
     active_hires: int = 0
@@ -66,6 +82,7 @@ class Listing:
     rating_sum: int = 0
     rating_count: int = 0
     rating_milli: int = 0
+    top_reviews: tuple[TopReview, ...] = ()
     version: int = 1
 
     @property
@@ -199,7 +216,7 @@ def publish(
         status=ListingStatus.ACTIVE,
         status_reason=None,
     )
-    return _revised(before, _describing(again, agent), now)
+    return revised(before, _describing(again, agent), now)
 
 
 def change(listing: Listing, wish: ListingChange, now: datetime) -> Listing:
@@ -218,12 +235,12 @@ def change(listing: Listing, wish: ListingChange, now: datetime) -> Listing:
             prices.weekly.units if wish.weekly is None else wish.weekly,
         ),
     )
-    return _revised(listing, _labelled(after), now)
+    return revised(listing, _labelled(after), now)
 
 
 def follow(listing: Listing, agent: Agent, now: datetime) -> Listing:
     """The listing with the agent's facts as they are now; the same one where nothing differs."""
-    return _revised(listing, _describing(listing, agent), now)
+    return revised(listing, _describing(listing, agent), now)
 
 
 def _describing(listing: Listing, agent: Agent) -> Listing:
@@ -246,49 +263,26 @@ def pause(listing: Listing, now: datetime) -> Listing:
     """Take no new hires for a while. Raises Conflict unless it is on offer."""
     if listing.status not in PUBLIC:
         raise Conflict(f"The listing is {listing.status}, and only one on offer can be paused.")
-    return _revised(listing, replace(listing, status=ListingStatus.PAUSED), now)
+    return revised(listing, replace(listing, status=ListingStatus.PAUSED), now)
 
 
 def resume(listing: Listing, now: datetime) -> Listing:
     """Take hires again. Raises Conflict unless it is on offer: what a moderator holds back, its owner cannot resume."""
     if listing.status not in PUBLIC:
         raise Conflict(f"The listing is {listing.status}, and only a paused one can be resumed: use publishAgent.")
-    return _revised(listing, replace(listing, status=ListingStatus.ACTIVE), now)
+    return revised(listing, replace(listing, status=ListingStatus.ACTIVE), now)
 
 
 def unpublish(listing: Listing, now: datetime) -> Listing:
     """Take it off the market. Raises Conflict while a moderator holds it back: it is hidden, and stays judged."""
     if listing.status in MODERATED:
         raise Conflict(f"The listing is {listing.status} by a moderator, and hidden already.")
-    return _revised(listing, replace(listing, status=ListingStatus.UNPUBLISHED), now)
+    return revised(listing, replace(listing, status=ListingStatus.UNPUBLISHED), now)
 
 
 def withdraw(listing: Listing, now: datetime) -> Listing:
     """Take it off the market because its agent is deleted; what a moderator said of it stays."""
     return listing if listing.status in MODERATED else unpublish(listing, now)
-
-
-# ---- what moderators do
-
-
-def moderate(listing: Listing, status: ListingStatus, reason: str, now: datetime) -> Listing:
-    """Suspend, put under review, or lift either with ACTIVE. Raises Conflict, BadInput."""
-    if status not in MODERATED and status is not ListingStatus.ACTIVE:
-        raise BadInput("A moderator sets ACTIVE, UNDER_REVIEW or SUSPENDED.", field="input.status")
-    why = texts.prose(reason, "input.reason", REASON_CHARACTERS_MAX)
-    after = replace(listing, status=status, status_reason=why)
-    if after == listing:  # said before
-        return listing
-    if status is ListingStatus.ACTIVE and listing.status not in MODERATED:
-        raise Conflict(f"The listing is {listing.status} by its owner: only what a moderator held back can be lifted.")
-    return _revised(listing, after, now)
-
-
-def feature(listing: Listing, featured: bool, now: datetime) -> Listing:
-    """Show it among the featured, or not. Raises Conflict for one that is not on offer."""
-    if featured and listing.status not in PUBLIC:
-        raise Conflict(f"The listing is {listing.status}: only one on offer can be featured.")
-    return _revised(listing, replace(listing, featured=featured), now)
 
 
 # ---- its figures
@@ -299,6 +293,13 @@ def rate(listing: Listing, before: int | None, rating: int) -> Listing:
     total = listing.rating_sum + rating - (before or 0)
     count = listing.rating_count + (before is None)
     return replace(listing, rating_sum=total, rating_count=count, rating_milli=total * 1000 // count)
+
+
+def top_reviews(known: Iterable[TopReview], counted: TopReview) -> tuple[TopReview, ...]:
+    """The three most helpful, of equals the newest, once one review has been counted anew."""
+    others = [each for each in known if each.id != counted.id]
+    ranked = sorted((*others, counted), key=lambda each: (each.helpful, each.created_at, each.id), reverse=True)
+    return tuple(ranked[:TOP_REVIEWS_MAX])
 
 
 def rate_seller(seller: Seller, before: int | None, rating: int) -> Seller:
@@ -332,7 +333,8 @@ def count_end(listing: Listing, seller: Seller, tally: Tally, *, successful: boo
     return counted, seller, replace(tally, ended=True)
 
 
-def _revised(before: Listing, after: Listing, now: datetime) -> Listing:
+def revised(before: Listing, after: Listing, now: datetime) -> Listing:
+    """The listing after a change that people see; the same one where nothing differs."""
     return before if after == before else replace(after, version=before.version + 1, updated_at=now)
 
 

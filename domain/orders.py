@@ -39,12 +39,24 @@ class FactKind(StrEnum):
     DISPUTE_OPENED = "DISPUTE_OPENED"
     DISPUTE_WON = "DISPUTE_WON"
     DISPUTE_LOST = "DISPUTE_LOST"
-    DISPUTE_CLOSED = "DISPUTE_CLOSED"
+    DISPUTE_APPEALED = "DISPUTE_APPEALED"  # lost, and fought on: if it is won after all, the appeal is why
+    DISPUTE_CLOSED = "DISPUTE_CLOSED"  # an inquiry ended; it can still become a dispute
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
 
 
 FLOODABLE = frozenset({FactKind.REFUND, FactKind.REFUNDED_TOTAL})
+DECISION = "decision"  # the key of the fact that says what a doubted order is worth
+CONTEST_DECISION = "decision:dispute"  # and of the one that says how a contested dispute ended: approved is won
+_STAGES = (
+    FactKind.DISPUTE_INQUIRY,
+    FactKind.DISPUTE_CLOSED,
+    FactKind.DISPUTE_OPENED,
+    FactKind.DISPUTE_LOST,
+    FactKind.DISPUTE_APPEALED,
+    FactKind.DISPUTE_WON,
+)
+_CONTEST = {FactKind.DISPUTE_WON, FactKind.DISPUTE_LOST}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +150,16 @@ class Order:
 
     @property
     def has_open_dispute(self) -> bool:
-        """Whether a dispute was opened and is neither won nor lost nor closed."""
-        over = {FactKind.DISPUTE_WON, FactKind.DISPUTE_LOST, FactKind.DISPUTE_CLOSED}
-        return any(FactKind.DISPUTE_OPENED in kinds and not kinds & over for kinds, _ in self._disputes())
+        """Whether a dispute was opened and is neither won nor lost."""
+        return any(self._stands(kinds) is FactKind.DISPUTE_OPENED for kinds, _ in self._disputes())
+
+    @property
+    def is_contested(self) -> bool:
+        """Whether a dispute was told as won and as lost, and nobody has said yet which of the two holds.
+
+        Facts come in any order, so which was the last cannot be told from them; an appeal alone explains both.
+        """
+        return CONTEST_DECISION not in self.facts and any(_is_contest(kinds) for kinds, _ in self._disputes())
 
     @property
     def was_disputed(self) -> bool:
@@ -156,8 +175,8 @@ class Order:
 
     @property
     def is_decided(self) -> bool:
-        """Whether an admin has approved or rejected it."""
-        return any(fact.kind in (FactKind.APPROVED, FactKind.REJECTED) for fact in self.facts.values())
+        """Whether an admin has approved or rejected what was doubted of it."""
+        return DECISION in self.facts
 
     @property
     def outcome(self) -> PurchaseStatus:
@@ -186,8 +205,10 @@ class Order:
         certain = next((fact for fact in payments if fact.doubt is None), None)
         if certain is not None or not payments:
             return certain
-        approved = next((fact for fact in self.facts.values() if fact.kind is FactKind.APPROVED), None)
-        return None if approved is None else replace(payments[0], dof=approved.dof, doubt=None)
+        decided = self.facts.get(DECISION)
+        if decided is None or decided.kind is not FactKind.APPROVED:
+            return None
+        return replace(payments[0], dof=decided.dof, doubt=None)
 
     @property
     def _given_back(self) -> int:
@@ -200,10 +221,19 @@ class Order:
 
     @property
     def _charged_back(self) -> int:
-        """Disputed minor units: what was opened or lost, and not won or closed."""
-        back = {FactKind.DISPUTE_WON, FactKind.DISPUTE_CLOSED}
-        taken = {FactKind.DISPUTE_OPENED, FactKind.DISPUTE_LOST}
-        return sum(units for kinds, units in self._disputes() if kinds & taken and not kinds & back)
+        """Disputed minor units: what is open, lost, or lost so far."""
+        taken = {FactKind.DISPUTE_OPENED, FactKind.DISPUTE_LOST, FactKind.DISPUTE_APPEALED}
+        return sum(units for kinds, units in self._disputes() if self._stands(kinds) in taken)
+
+    def _stands(self, kinds: set[FactKind]) -> FactKind:
+        """How far a dispute has come. Its stages follow each other whatever order they were told in; one that is
+        contested is open until it is decided."""
+        if not _is_contest(kinds):
+            return max(kinds, key=_STAGES.index)
+        decided = self.facts.get(CONTEST_DECISION)
+        if decided is None:
+            return FactKind.DISPUTE_OPENED
+        return FactKind.DISPUTE_WON if decided.kind is FactKind.APPROVED else FactKind.DISPUTE_LOST
 
     def _disputes(self) -> Iterator[tuple[set[FactKind], int]]:
         """Each dispute: what was told of it, and its money."""
@@ -225,6 +255,11 @@ class Order:
         # Read without its currency, an amount was taken for hundredths; of yen it would be a hundred times too much.
         assumed = money.currency == NO_CURRENCY and minor_digits(paid.money.currency) == minor_digits(NO_CURRENCY)
         return assumed or money.currency == paid.money.currency
+
+
+def _is_contest(kinds: set[FactKind]) -> bool:
+    """Whether a dispute was told as won and as lost, without an appeal between the two."""
+    return kinds >= _CONTEST and FactKind.DISPUTE_APPEALED not in kinds
 
 
 def value(report: Report, packages: Sequence[Package], at: datetime) -> Fact:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from domain.agents import Catalogue
+from domain.legal import LegalDocument
 from domain.payouts import PayoutTerms
 from domain.pricing import Surcharges
+from domain.progress import Progression
 from domain.purchases import Package
 from domain.revenue import Shares
 
@@ -26,3 +28,5 @@ class Policy:
     maturing: timedelta
     event_retention: timedelta
     inbox_retention: timedelta
+    progression: Progression = field(default_factory=Progression)  # without rules nobody earns anything
+    legal: tuple[LegalDocument, ...] = ()

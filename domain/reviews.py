@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain import texts
-from domain.errors import BadInput, NotFound, NotReviewable
+from domain.errors import BadInput, NotFound, NotReviewable, SelfDealing
 from domain.ids import Kind, derived_id
 from domain.sessions import Session, SessionType
 
@@ -39,6 +39,22 @@ class Review:
     def hours_used(self) -> float:
         """Billed hours. A duration, not money."""
         return round(self.minutes_used / 60, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """Whether a user found a review helpful. One per user and review; a withdrawn one is no longer there."""
+
+    id: str
+    review_id: str
+    user_id: str
+    helpful: bool
+    at: datetime
+
+
+def vote_id(review_id: str, user_id: str) -> str:
+    """The id of a user's one vote on a review."""
+    return derived_id(Kind.VOTE, review_id, user_id)
 
 
 def review_id(session_id: str) -> str:
@@ -101,6 +117,25 @@ def change(before: Review | None, viewer_id: str, wish: ReviewChange, now: datet
         title=before.title if wish.title is None else _title(wish.title),
     )
     return before if after == before else replace(after, version=before.version + 1, updated_at=now)
+
+
+def count_vote(review: Review, before: Vote | None, after: Vote | None) -> Review:
+    """The review with one user's vote in place of the one before; None is no vote. No edit: the version stays."""
+    helpful, not_helpful = review.helpful, review.not_helpful
+    for vote, step in ((before, -1), (after, 1)):
+        if vote is not None and vote.helpful:
+            helpful += step
+        elif vote is not None:
+            not_helpful += step
+    return replace(review, helpful=helpful, not_helpful=not_helpful)
+
+
+def require_impartial(review: Review, owner_id: str, creator_id: str, viewer_id: str) -> None:
+    """Raises SelfDealing for the author, and for who lives on the reviewed agent: others say whether it helps."""
+    if viewer_id == review.reviewer_id:
+        raise SelfDealing("This review is your own: others say whether it helps.")
+    if viewer_id in {review.owner_id, owner_id, creator_id}:
+        raise SelfDealing("This review is of your own agent: its players say whether it helps.")
 
 
 def _rating(rating: int) -> int:

@@ -60,13 +60,14 @@ class AgentWish:
 
 @dataclass(frozen=True, slots=True)
 class AgentChange:
-    """What to change of an agent: None, or KEEP where None clears the field, leaves it as it is."""
+    """What to change of an agent: None, or KEEP where None clears the field, leaves it as it is. A new picture comes by
+    an upload."""
 
     name: str | None = None
     type: AgentType | None = None
     nationality: str | None = None
     language: str | None = None
-    image_url: str | Keep | None = KEEP
+    image: Keep | None = KEEP
     voice_id: str | Keep | None = KEEP
     has_voice_chat: bool | None = None
     has_commentator: bool | None = None
@@ -139,8 +140,8 @@ def change(
         progression_enabled=agent.progression_enabled if wish.progression_enabled is None else wish.progression_enabled,
         configuration=configuration,
     )
-    if wish.image_url is not KEEP:
-        after = replace(after, image_url=texts.optional_url(wish.image_url, "input.imageUrl"))
+    if wish.image is not KEEP:
+        after = replace(after, image=None)
     if wish.specialization is not KEEP:
         after = replace(after, specialization=_specialization(wish.specialization))
     return _revised(agent, after, expected_version, catalogue, now)
@@ -177,6 +178,13 @@ def with_rank(agent: Agent, rank: Rank, now: datetime) -> Revision:
     return Revision(replace(agent, rank=rank, version=agent.version + 1, updated_at=now), ("rank",))
 
 
+def with_image(agent: Agent, image: str, now: datetime) -> Revision:
+    """The agent with another picture, by its name."""
+    if agent.image == image:
+        return Revision(agent)
+    return Revision(replace(agent, image=image, version=agent.version + 1, updated_at=now), ("imageUrl",))
+
+
 def tidy(configuration: AgentConfiguration) -> AgentConfiguration:
     """The configuration with clean texts. Raises BadInput on what is no text; limits are `check_configuration`'s."""
     at = "input.configuration"
@@ -193,13 +201,43 @@ def tidy(configuration: AgentConfiguration) -> AgentConfiguration:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field of a configuration by its path, and what it was and is, as text; None is nothing."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+def diff(before: AgentConfiguration, after: AgentConfiguration) -> tuple[FieldChange, ...]:
+    """What differs between two configurations, in the order of the fields."""
+    old, new = _fields(before), _fields(after)
+    return tuple(FieldChange(name, old[name], new[name]) for name in new if old[name] != new[name])
+
+
+def _fields(configuration: AgentConfiguration) -> dict[str, str | None]:
+    """Every field by its path, as text."""
+    models = {"primary": configuration.primary, "fallback": configuration.fallback}
+    told: dict[str, object] = {"provider": configuration.provider.value}
+    for name, model in models.items():
+        told[f"{name}.model"] = model.model if model else None
+        told[f"{name}.temperature"] = model.temperature if model else None
+        told[f"{name}.maxOutputTokens"] = model.max_output_tokens if model else None
+    told["instructions"] = configuration.instructions
+    told["tools"] = ", ".join(configuration.tools) or None
+    told["voiceId"] = configuration.voice_id
+    told["memory"] = "true" if configuration.memory else "false"
+    return {name: None if value is None else str(value) for name, value in told.items()}
+
+
 _AGENT_FIELDS = {
     "name": "name",
     "type": "type",
     "provider": "provider",
     "nationality": "nationality",
     "language": "language",
-    "image_url": "imageUrl",
+    "image": "imageUrl",
     "voice_id": "voiceId",
     "has_voice_chat": "hasVoiceChat",
     "has_commentator": "hasCommentator",

@@ -14,6 +14,7 @@ from domain.pricing import SESSION_MINUTES_MAX, Leg, Pricing, Quote, SessionConf
 from domain.revenue import NOTHING, Distribution, Shares, distribute
 
 LEGS_MAX = 100  # extensions of one session: each is a leg on the document
+LOW_PART = 10  # of the hold, the last tenth: six minutes of an hour, time enough to extend
 
 
 class SessionType(StrEnum):
@@ -51,7 +52,8 @@ class Session:
     """The facts of a session. `pricing` and `shares` are frozen at its start; `fingerprint` guards its idempotency key.
 
     `usage` is the DOF of recorded usage, `usage_at` when the last was recorded. `version` counts the stored changes;
-    `changed_at` is the moment of the last one, None before the second.
+    `changed_at` is the moment of the last one, None before the second. `settled_at` is when it was settled, which may
+    be later than its end; `bucket` spreads the index over these moments, which only grow.
     """
 
     id: str
@@ -84,6 +86,8 @@ class Session:
     returned: Distribution = NOTHING  # what each party has given back in service refunds
     version: int = 1
     changed_at: datetime | None = None
+    settled_at: datetime | None = None
+    bucket: int = 0
 
     @property
     def last_change_at(self) -> datetime:
@@ -113,6 +117,13 @@ class Session:
         paid = metering.payable_minutes(self.legs, self.surcharge_per_minute, self.usage, self.held)
         paid_until = self.started_at + MINUTE * paid
         return paid_until if self.usage_at is None else max(paid_until, self.usage_at)
+
+    @property
+    def low_at(self) -> datetime:
+        """From when on no more than a tenth of the hold is left."""
+        most = self.held - self.held.prorate(1, LOW_PART)
+        paid = metering.payable_minutes(self.legs, self.surcharge_per_minute, self.usage, most)
+        return self.started_at + MINUTE * paid
 
     def is_over(self, now: datetime) -> bool:
         """Whether it has ended by `now`, settled or not."""
@@ -254,7 +265,14 @@ def settle(session: Session, reason: EndReason | None, now: datetime) -> Session
     why = session.natural_end() if natural or reason is None else reason
     consumed = session.consumed(ended_at)
     settlement = Settlement(ended_at, why, session.minutes(ended_at), consumed, distribute(consumed, session.shares))
-    return replace(session, settlement=settlement, settled=True, version=session.version + 1, changed_at=ended_at)
+    return replace(
+        session,
+        settlement=settlement,
+        settled=True,
+        settled_at=now,
+        version=session.version + 1,
+        changed_at=ended_at,
+    )
 
 
 def owner_earnings(session: Session, now: datetime) -> Dof:

@@ -10,13 +10,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from enum import Enum
-from urllib.parse import urlsplit
 
 from domain.errors import BadInput
 
 MARKS_MAX = 8  # marks on one letter: Hebrew and Tibetan use 4; a flood of them paints over the neighbours
 RAW_FACTOR_MAX = 4  # how much longer than allowed a raw text may be: beyond it no work is spent on it
-URL_CHARACTERS_MAX = 2048
 LANGUAGE_CHARACTERS_MAX = 35  # RFC 5646, 4.4.1: what an implementation must hold
 
 _JOINERS = re.compile("[\u200c\u200d]+")  # needed inside words of Persian and Hindi, and inside emoji
@@ -82,23 +80,6 @@ def fold(text: str) -> str:
     return " ".join(_JOINERS.sub("", folded).split())
 
 
-def optional_url(raw: str | Keep | None, field: str) -> str | None:
-    """An absolute http or https address without a sign-in, or None. Raises BadInput."""
-    if raw is None or isinstance(raw, Keep):
-        return None
-    if len(raw) > URL_CHARACTERS_MAX or not raw.isascii() or not raw.isprintable() or " " in raw:
-        raise _bad_url(field)
-    try:
-        parts = urlsplit(raw)
-        parts.port  # noqa: B018 - reading it is the check
-    except ValueError:
-        raise _bad_url(field) from None
-    harmless = not any(character in raw for character in "\"'<>\\^`{|}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc or not harmless:
-        raise _bad_url(field)
-    return raw
-
-
 def language(raw: str, field: str) -> str:
     """A language tag (BCP 47) in its usual case, such as `pt-BR`. Raises BadInput."""
     found = _LANGUAGE.fullmatch(raw.lower()) if len(raw) <= LANGUAGE_CHARACTERS_MAX and raw.isascii() else None
@@ -159,7 +140,3 @@ def _visible(text: str, field: str) -> str:
 
 def _too_long(field: str, characters_max: int) -> BadInput:
     return BadInput(f"The text is too long: at most {characters_max} characters.", field=field)
-
-
-def _bad_url(field: str) -> BadInput:
-    return BadInput("An address is an absolute http or https URL without spaces or a sign-in.", field=field)

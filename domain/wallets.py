@@ -22,6 +22,8 @@ class Wallet:
 
     `payable` is the part of what is available that was earned and has matured: what was bought is spent, not cashed. It
     is never more than what is available, so what a wallet spends it spends of both.
+
+    `closed` is the wallet of a deleted account: nobody pays into it any more.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Wallet:
     sequence: int = 0
     open_disputes: int = 0
     payable: Dof = ZERO
+    closed: bool = False
 
     @property
     def frozen(self) -> bool:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from domain import listings, revisions
+from domain import listings, moderation, revisions
 from domain.agents import Agent, AgentConfiguration, AgentVersion, Rank, require_owned, version_id
 from domain.errors import AgentInUse, Forbidden, NotFound, SelfDealing
 from domain.ids import Kind, is_id
 from domain.policy import Policy
 from domain.revisions import AgentChange, AgentWish, Revision
-from domain.users import require_active
+from domain.users import NotificationKind, require_active
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, SESSIONS, USERS
 from firestore.commit import Commits, Tx
+from firestore.found import tell_search
+from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
+from firestore.pictures import drop
 
 VERSION_MAX = 2**31 - 1  # GraphQL's Int
 
@@ -112,7 +115,7 @@ class Agents:
         return await self._commits.run(body)
 
     async def delete(self, viewer_id: str, agent_id: str, now: datetime) -> Agent:
-        """Delete for good in the eyes of all; what refers to it stays readable. Three RPCs, one or two writes.
+        """Delete for good in the eyes of all; what refers to it stays readable. Three RPCs, one to three writes.
 
         Raises NotFound, AgentInUse while a session of it is not settled. A hire that commits in the same moment runs
         to its end at its frozen terms.
@@ -133,12 +136,14 @@ class Agents:
                 withdrawn = listings.withdraw(listing, now)
                 if withdrawn != listing:
                     tx.put(LISTINGS, withdrawn)
+                    tell_search(tx, listing, withdrawn)
             return deleted
 
         return await self._commits.run(body)
 
     async def transfer(self, viewer_id: str, agent_id: str, to_user_id: str, now: datetime) -> Agent:
-        """Give the agent to another user; the creator stays, and the listing follows. Three RPCs, one or two writes.
+        """Give the agent to another user; the creator stays, and the listing follows, and the
+        receiver is told. Three RPCs, two to four writes.
 
         Sessions and reviews that are there keep the owner of their time. Raises NotFound, SelfDealing, Forbidden for a
         suspended giver or receiver, AgentInUse while a session is not settled.
@@ -157,14 +162,19 @@ class Agents:
             require_active(tx.get(USERS, viewer_id))
             agent = require_owned(before, viewer_id)
             receiver = tx.get(USERS, to_user_id)
-            if receiver is None:
+            if receiver is None or receiver.erased_at is not None:
                 raise NotFound("user")
             if receiver.suspended_at is not None:
                 raise Forbidden("The receiver's account is suspended: choose another user.")
             await self._require_idle(tx, agent)
-            given = replace(agent, owner_id=to_user_id, updated_at=now)
+            listing = tx.get(LISTINGS, listings.listing_id(agent_id))
+            public = listing is not None and moderation.unshelve(listing, now).status in listings.PUBLIC
+            given = replace(agent, owner_id=to_user_id, published=public, updated_at=now)
             tx.put(AGENTS, given)
             _follow(tx, given, now)
+            said = {"agent": given.name, "agent_id": given.id}
+            fact = ("agent_received", given.id, now.isoformat())
+            tx.tell(notice(NotificationKind.ACCOUNT, to_user_id, fact, now, self._policy.event_retention, said))
             return given
 
         return await self._commits.run(body)
@@ -184,6 +194,14 @@ class Agents:
         query = Query(AGENT_VERSIONS.name, (Filter("agent_id", "==", agent_id),), (Order("version", descending=True),))
         return await read_page(self._backend, AGENT_VERSIONS, query, first, after)
 
+    async def version_before(self, version: AgentVersion) -> AgentVersion | None:
+        """The version that a version took the place of; None before the first. One RPC."""
+        filters = (Filter("agent_id", "==", version.agent_id), Filter("version", "<", version.version))
+        found = await self._backend.query(
+            Query(AGENT_VERSIONS.name, filters, (Order("version", descending=True),), limit=1)
+        )
+        return AGENT_VERSIONS.decode(found[0]) if found else None
+
     async def version(self, agent_id: str, version: int) -> AgentVersion | None:
         """One version of an agent's configuration. One RPC. Only its owner may be shown it."""
         if not (is_id(agent_id, Kind.AGENT) and 1 <= version <= VERSION_MAX):
@@ -199,7 +217,9 @@ class Agents:
         async def body(tx: Tx) -> Agent:
             await tx.read(*_paths(viewer_id, expected.agent_id))
             agent = require_owned(tx.get(AGENTS, expected.agent_id), viewer_id)
-            return self._write(tx, viewer_id, revise(agent), now)
+            revised = self._write(tx, viewer_id, revise(agent), now)
+            drop(tx, agent.image, revised.image, now)
+            return revised
 
         return await self._commits.run(body)
 
@@ -208,22 +228,26 @@ class Agents:
         return self._put(tx, revision, now)
 
     def _put(self, tx: Tx, revision: Revision, now: datetime) -> Agent:
-        agent = revision.agent
-        if not revision.changes:
-            return agent
-        tx.put(AGENTS, agent)
-        if revision.version is not None:
-            tx.create(AGENT_VERSIONS, revision.version)
-        _follow(tx, agent, now)
-        args = {"kind": "agent_updated", "agent_id": agent.id, "changes": ",".join(revision.changes)}
-        fact = ("agent_updated", agent.id, agent.version)
-        tx.tell(row(fact, now, self._policy.event_retention, task="announce", args=args))
-        return agent
+        return keep(tx, revision, now, self._policy.event_retention)
 
     async def _require_idle(self, tx: Tx, agent: Agent) -> None:
         unsettled = (Filter("agent_id", "==", agent.id), Filter("settled", "==", False))
         if await tx.find(SESSIONS, Query(SESSIONS.name, unsettled, limit=1)):
             raise AgentInUse("A session of this agent is running: wait for its end, or end it with endSession.")
+
+
+def keep(tx: Tx, revision: Revision, now: datetime, retention: timedelta) -> Agent:
+    """Write the agent as a change left it, its new version and its listing, and announce it. The listing was read."""
+    agent = revision.agent
+    if not revision.changes:
+        return agent
+    tx.put(AGENTS, agent)
+    if revision.version is not None:
+        tx.create(AGENT_VERSIONS, revision.version)
+    _follow(tx, agent, now)
+    args = {"kind": "agent_updated", "agent_id": agent.id, "changes": ",".join(revision.changes)}
+    tx.tell(row(("agent_updated", agent.id, agent.version), now, retention, task="announce", args=args))
+    return agent
 
 
 def _require_id(agent_id: str) -> None:
@@ -241,5 +265,8 @@ def _follow(tx: Tx, agent: Agent, now: datetime) -> None:
     if listing is None:
         return
     followed = listings.follow(listing, agent, now)
+    if agent.owner_id != listing.owner_id:  # both are in good standing: the giver's shelf would not find it any more
+        followed = moderation.unshelve(followed, now)
     if followed != listing:
         tx.put(LISTINGS, followed)
+        tell_search(tx, listing, followed)

@@ -84,6 +84,10 @@ class Tx:
         version = None if before is None else before.version
         self._add(Write(path, collection.encode(record), must_be_absent=before is None, version=version))
 
+    def note(self, collection: Collection[R], record: R) -> None:
+        """Write a record whose id is a hash of what it says: written again it is the same, so nothing is asked."""
+        self._add(Write(collection.at(record.id), collection.encode(record)))
+
     def delete(self, collection: Collection[R], record_id: str) -> None:
         """Remove exactly what was read."""
         path = collection.at(record_id)

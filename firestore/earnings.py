@@ -12,11 +12,13 @@ from domain.ledger import EntryKind
 from domain.money import total
 from domain.policy import Policy
 from domain.revenue import Accrual, AccrualState
+from domain.users import NotificationKind
 from domain.wallets import Wallet
 from firestore.backend import Backend, Filter, Order, Query
-from firestore.collections import ACCRUALS, WALLETS
+from firestore.collections import ACCRUALS, OUTBOX, WALLETS
 from firestore.commit import Commits, Tx
 from firestore.ledger import enter, wallet_of
+from firestore.notifications import notice, notice_id
 from firestore.rows import BUCKETS
 
 BATCH_MAX = 200  # accruals in one commit: their writes stay well within a commit's bounds
@@ -45,9 +47,10 @@ class Earnings:
         return list(users)
 
     async def mature(self, user_id: str, now: datetime) -> int:
-        """Make up to 200 matured accruals of a user available, in one entry; gives how many. Two RPCs, or three.
+        """Make up to 200 matured accruals of a user available, in one entry; gives how many, none for a full wallet.
 
-        Maturing that runs twice, or beside itself, matures each accrual once: each is updated as it was read.
+        Two RPCs, or three. Maturing that runs twice, or beside itself, matures each accrual once: each is updated as it
+        was read.
         """
 
         async def body(tx: Tx) -> int:
@@ -55,8 +58,15 @@ class Earnings:
             found = await tx.find(ACCRUALS, Query(ACCRUALS.name, filters, (Order("matures_at"),), BATCH_MAX))
             if not found:
                 return 0
-            await tx.read(WALLETS.at(user_id))
-            self._enter(tx, wallet_of(tx, user_id), found, now)
+            # Once a day: a busy creator's earnings mature by the minute.
+            told = ("earnings_matured", user_id, now.date().isoformat())
+            await tx.read(WALLETS.at(user_id), OUTBOX.at(notice_id(user_id, told)))
+            wallet = wallet_of(tx, user_id)
+            if not wallets.fits(wallet, total([accrual.amount for accrual in found]).units):
+                return 0  # earned, and waiting until the wallet has room (T-M03); others' must not wait with it
+            self._enter(tx, wallet, found, now)
+            if tx.get(OUTBOX, notice_id(user_id, told)) is None:
+                tx.tell(notice(NotificationKind.EARNINGS, user_id, told, now, self._policy.event_retention, {}))
             return len(found)
 
         return await self._commits.run(body, lane=user_id)

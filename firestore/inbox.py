@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from domain.errors import Unavailable
@@ -43,8 +43,8 @@ class Inbox:
 
         `subject` is what it is about, by which it is found again.
 
-        A repeated delivery needs no second task: the first one's row stays pending until its work is done, so a crash
-        between the two loses nothing. Raises Unavailable; the provider then delivers again.
+        A repeated delivery needs no second task: the first one's row stays until its work is done, so a crash between
+        the two loses nothing. Raises Unavailable; the provider then delivers again.
         """
         inbox_id = delivery_id(source, topic, shop, body)
         kept = InboxRow(inbox_id, source, topic[:80], shop[:255], body, now, now + self._retention, outcome, subject)
@@ -56,12 +56,31 @@ class Inbox:
         try:
             await self._backend.commit(writes)
         except Conflict:
-            # Firestore also says so when two commits were merely in each other's way, and then nothing is kept.
-            if await self.read(inbox_id) is None:
-                raise Unavailable("The delivery could not be kept just now: deliver it again.") from None
-            return False
+            if await self.read(inbox_id) is not None:
+                return False
+            await self._record_again(writes[0], rows)
         self._told(rows)
         return True
+
+    async def _record_again(self, kept: Write, rows: Sequence[OutboxRow]) -> None:
+        """Keep a delivery that conflicts, and is not there. Two RPCs.
+
+        The record of a delivery expires, and work of it that was given up does not: that work begins anew, as from what
+        was kept nobody could do it any more. Its effect has its own guard, should it be done already. Where there is no
+        such row, two commits were merely in each other's way, and nothing is kept.
+        """
+        found = await self._backend.get_many([OUTBOX.at(each.id) for each in rows])
+        left = [
+            Write(OUTBOX.at(each.id), encode(each), version=snapshot.version)
+            for each, snapshot in zip(rows, found, strict=True)
+            if snapshot is not None
+        ]
+        try:
+            if not left:
+                raise Conflict
+            await self._backend.commit([kept, *left])
+        except Conflict:
+            raise Unavailable("The delivery could not be kept just now: deliver it again.") from None
 
     async def read(self, inbox_id: str) -> InboxRow | None:
         """A recorded delivery. One RPC."""

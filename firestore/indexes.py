@@ -37,8 +37,13 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("agents", "owner_id", "deleted_at", "created_at desc"),
     ("agent_versions", "agent_id", "version desc"),
     ("reviews", "listing_id", "created_at desc"),
+    ("reviews", "listing_id", "helpful desc", "created_at desc"),
+    ("reviews", "listing_id", "created_at", "rating"),  # a sum needs its field in the index
+    ("figures", "subject", "day"),
     ("sessions", "hirer_id", "started_at desc"),
     ("sessions", "hirer_id", "settled", "started_at desc"),
+    ("sessions", "bucket", "started_at"),
+    ("sessions", "bucket", "settled_at"),
     ("orders", "in_review", "created_at"),
     ("orders", "rail", "shop", "email"),
     ("payouts", "user_id", "created_at desc"),
@@ -53,19 +58,33 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("outbox", "bucket", "state", "due_at"),
     ("outbox", "topics contains", "at"),
     ("outbox", "topics contains", "at desc"),
+    ("notifications", "user_id", "sequence desc"),
+    ("notifications", "user_id", "read", "sequence desc"),
+    ("webhook_deliveries", "endpoint_id", "created_at desc"),
+    ("users", "role", "email"),
+    ("appeals", "state", "opened_at"),
+    ("reports", "state", "reported_at"),
+    ("reports", "subject_id", "reported_at"),
+    ("acts", "actor_id", "at desc"),
+    ("acts", "subject_id", "at desc"),
 )
 
 # Fields without automatic indexes. A moment that only grows limits its collection to 500 writes a second, if it is
 # indexed by itself (firebase.google.com/docs/firestore/best-practices); a long text, or a map that nobody asks for, is
 # paid with every write.
 UNINDEXED: dict[str, tuple[str, ...]] = {
-    "users": ("created_at", "updated_at", "preferences", "suspension_reason"),
-    "agents": ("created_at", "updated_at", "configuration", "experience", "image_url"),
+    "users": ("updated_at", "preferences", "suspended_until", "suspension_reason", "erased_at"),
+    "agents": ("created_at", "updated_at", "configuration", "image"),
     "agent_versions": ("at", "configuration", "changes"),
-    "listings": ("created_at", "updated_at", "description", "title", "status_reason"),
+    "listings": ("created_at", "updated_at", "description", "title", "status_reason", "judged_at", "top_reviews"),
     "reviews": ("created_at", "updated_at", "title", "comment"),
+    "votes": ("at",),
+    "appeals": ("text", "decision", "reason", "decided_at"),  # `opened_at` is indexed: appeals and reports are rare
+    "reports": ("text", "note", "resolved_at"),
+    "report_tallies": ("since", "count"),
     "sessions": (
         "started_at",
+        "settled_at",
         "changed_at",
         "usage_at",
         "settlement",
@@ -85,17 +104,41 @@ UNINDEXED: dict[str, tuple[str, ...]] = {
     "accruals": ("created_at", "matures_at"),
     "payouts": ("created_at", "concluded_at", "fingerprint", "failure", "transfer_key"),
     "payout_accounts": ("updated_at", "missing"),
+    "api_keys": ("created_at", "expires_at", "revoked_at", "name", "digest", "scopes", "spent"),
+    "key_rings": ("key_ids",),
+    "erasures": ("erased_at", "forfeited"),
+    "acceptances": ("accepted_at",),
     "purchases": ("created_at", "checkout_url", "fingerprint", "price"),
     "orders": ("created_at", "facts", "review"),
     "inbox": ("received_at", "body"),
     "outbox": ("at", "kept_until", "due_at", "not_before", "events", "args"),
     "topics": ("sequence",),
+    "notifications": ("created_at", "mailed_at", "pushed_at", "args"),
+    "notification_boxes": ("sequence", "read_to", "endpoint_ids"),
+    "devices": ("token", "registered_at"),
+    "webhook_endpoints": ("secret", "created_at", "updated_at", "failing_since"),
+    "webhook_deliveries": ("created_at", "next_attempt_at", "last_attempt_at", "data", "failure"),
+    "uploads": ("created_at", "ends_at"),
+    "progress": ("games", "badges", "achieved"),
+    "marks": ("at",),
+    "badge_totals": ("counted_at", "awarded"),
     "digests": ("root", "previous", "made_at", "key", "late", "starts", "roots"),
     "digest_leaves": ("places", "hashes"),
+    "figures": ("subject", "day", "cells"),
+    "platform_days": ("cells", "active"),
+    "cohorts": ("signed_up", "converted", "hired", "returned"),
+    "counting_marks": ("by", "until", "counted_until"),
+    "acts": ("reason", "facts"),  # `at` is indexed: acts are rare
 }
 
 # Fields by which Firestore itself deletes what is past (TTL); they grow too, and are not indexed either.
-EXPIRING: dict[str, str] = {"inbox": "expires_at", "outbox": "expires_at"}
+EXPIRING: dict[str, str] = {
+    "inbox": "expires_at",
+    "outbox": "expires_at",
+    "uploads": "expires_at",
+    "notifications": "expires_at",
+    "webhook_deliveries": "expires_at",
+}
 
 
 def definition() -> dict[str, Any]:

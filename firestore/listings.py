@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from domain import listings
+from domain import listings, moderation
 from domain.agents import Agent, require_owned
 from domain.errors import NotFound
 from domain.filters import ListingFilter, ListingSort
 from domain.ids import Kind, is_id
-from domain.listings import PUBLIC, Listing, ListingChange, ListingStatus, PublishWish
+from domain.listings import MODERATED, PUBLIC, Listing, ListingChange, ListingStatus, PublishWish
 from domain.money import Dof
 from domain.policy import Policy
-from domain.users import Viewer, require_active, require_moderator
+from domain.search import SearchDocument, document_of
+from domain.users import NotificationKind, Viewer, require_active, require_moderator
+from firestore import acts
 from firestore.backend import Backend, Filter, Op, Order, Query
 from firestore.collections import AGENTS, LISTINGS, USERS
 from firestore.commit import Commits, Tx
+from firestore.found import tell_search
+from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
+from firestore.rows import OutboxRow
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +42,7 @@ ORDERS: dict[ListingSort, tuple[Order, ...]] = {
 }
 SHARDS = 16  # of the listings on offer, by agent id, whose letters are even: each shard is one listened target
 _SHARD_STARTS = "02468acegjmprtwy"  # every second letter of the ids' alphabet
+ALL_PAGE = 500  # of all listings, where every one is read: some 2 MB
 BY_PRICE = frozenset({ListingSort.PRICE_LOW, ListingSort.PRICE_HIGH})
 
 
@@ -48,6 +54,21 @@ class Changes:
     changed: tuple[Listing, ...]
     gone: tuple[str, ...]
     whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """A moderator's mutation of a listing."""
+
+    viewer: Viewer
+    name: str
+    now: datetime
+
+    def told(self, before: Listing, after: Listing) -> tuple[str | None, dict[str, tuple[object, object]]]:
+        """The reason and the figures for the audit log."""
+        if before.featured != after.featured:
+            return None, {"featured": (before.featured, after.featured)}
+        return after.status_reason, {"status": (moderation.judged(before), moderation.judged(after))}
 
 
 class Listings:
@@ -62,7 +83,7 @@ class Listings:
         self._policy = policy
 
     async def publish(self, viewer_id: str, agent_id: str, wish: PublishWish, now: datetime) -> Listing:
-        """Offer an agent, or offer it anew: its one listing. Two RPCs, three writes.
+        """Offer an agent, or offer it anew: its one listing. Two RPCs, four writes.
 
         Raises NotFound, NotPublishable, BadInput.
         """
@@ -78,7 +99,8 @@ class Listings:
             if listing == before:
                 return listing
             tx.put(LISTINGS, listing)
-            _show(tx, agent, listing)
+            tell_search(tx, before, listing)
+            show(tx, agent, listing)
             args = {"kind": "published", "agent_id": agent_id, "listing_id": listing_id}
             fact = ("published", listing_id, listing.version)
             tx.tell(row(fact, now, self._policy.event_retention, task="announce", args=args))
@@ -87,7 +109,7 @@ class Listings:
         return await self._commits.run(body)
 
     async def unpublish(self, viewer_id: str, agent_id: str, now: datetime) -> Listing:
-        """Take an agent off the market; its sessions run on. Two RPCs, two writes. Raises NotFound, Conflict."""
+        """Take an agent off the market; its sessions run on. Two RPCs, three writes. Raises NotFound, Conflict."""
         if not is_id(agent_id, Kind.AGENT):
             raise NotFound("agent")
         listing_id = listings.listing_id(agent_id)
@@ -101,31 +123,33 @@ class Listings:
         return await self._commits.run(body)
 
     async def update(self, viewer_id: str, listing_id: str, wish: ListingChange, now: datetime) -> Listing:
-        """Change texts or prices. Two RPCs, one write. Raises NotFound, Forbidden while suspended, BadInput."""
+        """Change texts or prices. Two RPCs, two writes. Raises NotFound, Forbidden while suspended, BadInput."""
         return await self._change_own(viewer_id, listing_id, lambda listing: listings.change(listing, wish, now))
 
     async def pause(self, viewer_id: str, listing_id: str, now: datetime) -> Listing:
-        """Take no new hires. Two RPCs, one write. Raises NotFound, Forbidden while suspended, Conflict."""
+        """Take no new hires. Two RPCs, two writes. Raises NotFound, Forbidden while suspended, Conflict."""
         return await self._change_own(viewer_id, listing_id, lambda listing: listings.pause(listing, now))
 
     async def resume(self, viewer_id: str, listing_id: str, now: datetime) -> Listing:
-        """Take hires again. Two RPCs, one write. Raises NotFound, Forbidden while suspended, Conflict."""
+        """Take hires again. Two RPCs, two writes. Raises NotFound, Forbidden while suspended, Conflict."""
         return await self._change_own(viewer_id, listing_id, lambda listing: listings.resume(listing, now))
 
     async def moderate(
         self, viewer: Viewer, listing_id: str, status: ListingStatus, reason: str, now: datetime
     ) -> Listing:
-        """Hold a listing back, or lift that. Three RPCs, two writes.
+        """Hold a listing back, or lift that. Three RPCs, four writes.
 
         Raises Forbidden, NotFound, Conflict, BadInput.
         """
         require_moderator(viewer)
-        return await self._judge(listing_id, lambda listing: listings.moderate(listing, status, reason, now))
+        judge = Judging(viewer, "moderateListing", now)
+        return await self._judge(judge, listing_id, lambda listing: moderation.moderate(listing, status, reason, now))
 
     async def feature(self, viewer: Viewer, listing_id: str, featured: bool, now: datetime) -> Listing:
-        """Show a listing among the featured, or not. Two RPCs, one write. Raises Forbidden, NotFound, Conflict."""
+        """Show a listing among the featured, or not. Two RPCs, two writes. Raises Forbidden, NotFound, Conflict."""
         require_moderator(viewer)
-        return await self._judge(listing_id, lambda listing: listings.feature(listing, featured, now))
+        judge = Judging(viewer, "featureListing", now)
+        return await self._judge(judge, listing_id, lambda listing: moderation.feature(listing, featured, now))
 
     async def get_many(self, ids: Sequence[str]) -> list[Listing | None]:
         """In the order of the ids: who may see one is `domain.listings.visible_to`'s. One RPC."""
@@ -179,6 +203,24 @@ class Listings:
                 yield Changes(tuple(changed), tuple(gone), first or batch.reset)
                 first = False
 
+    async def documents(self) -> AsyncIterator[SearchDocument]:
+        """Every listing on offer as a search engine holds it, in pages of 500: one RPC each."""
+        active = (Filter("status", "==", ListingStatus.ACTIVE.value),)
+        after = None
+        while True:  # ends with the collection: each page begins behind the one before
+            found = await self._backend.query(Query(LISTINGS.name, active, limit=ALL_PAGE, after=after))
+            for snapshot in found:
+                try:
+                    document = document_of(LISTINGS.decode(snapshot))
+                except ValueError as problem:  # one damaged document must not hide all the others
+                    log.error("%s cannot be read: %s", snapshot.path, problem)
+                    continue
+                if document is not None:
+                    yield document
+            if len(found) < ALL_PAGE:
+                return
+            after = (found[-1].id,)
+
     async def featured(self, first: int) -> list[Listing]:
         """The featured listings on offer, the most hired first. One RPC."""
         filters = (Filter("featured", "==", True), Filter("status", "==", ListingStatus.ACTIVE.value))
@@ -193,6 +235,13 @@ class Listings:
         query = Query(LISTINGS.name, tuple(filters), ORDERS[ListingSort.NEWEST])
         return await read_page(self._backend, LISTINGS, query, first, after)
 
+    async def by_status(self, status: ListingStatus | None, first: int, after: Position | None) -> Page[Listing]:
+        """Listings of a status, newest first; without one, those that are held back. One RPC. For moderators."""
+        statuses = MODERATED if status is None else {status}
+        filters = (Filter("status", "in", sorted(each.value for each in statuses)),)
+        query = Query(LISTINGS.name, filters, ORDERS[ListingSort.NEWEST])
+        return await read_page(self._backend, LISTINGS, query, first, after)
+
     async def _change_own(self, viewer_id: str, listing_id: str, change: Callable[[Listing], Listing]) -> Listing:
         _require_id(listing_id)
 
@@ -204,14 +253,21 @@ class Listings:
 
         return await self._commits.run(body)
 
-    async def _judge(self, listing_id: str, change: Callable[[Listing], Listing]) -> Listing:
+    async def _judge(self, judging: Judging, listing_id: str, change: Callable[[Listing], Listing]) -> Listing:
         _require_id(listing_id)
+        judge_id = judging.viewer.id
 
         async def body(tx: Tx) -> Listing:
-            before = await tx.load(LISTINGS, listing_id)
+            await tx.read(LISTINGS.at(listing_id), USERS.at(judge_id))
+            before = tx.get(LISTINGS, listing_id)
             if before is None:
                 raise NotFound("listing")
             after = change(before)
+            if after != before:
+                reason, facts = judging.told(before, after)
+                await acts.record(tx, judge_id, judging.name, listing_id, reason, judging.now, facts)
+            if moderation.judged(after) is not moderation.judged(before):
+                tx.tell(_judged(after, judging.now, self._policy))
             if (after.status in PUBLIC) == (before.status in PUBLIC):
                 return _put(tx, before, after)
             agent = await tx.load(AGENTS, before.agent_id)
@@ -220,6 +276,20 @@ class Listings:
             return _put(tx, before, after, agent)
 
         return await self._commits.run(body)
+
+
+TOLD = {
+    ListingStatus.SUSPENDED: "listing_suspended",
+    ListingStatus.UNDER_REVIEW: "listing_held",
+    ListingStatus.ACTIVE: "listing_lifted",
+}
+
+
+def _judged(listing: Listing, now: datetime, policy: Policy) -> OutboxRow:
+    """Tell the owner what was decided, and why."""
+    fact = (TOLD[moderation.judged(listing)], listing.id, listing.version)
+    args = {"listing_id": listing.id, "agent": listing.agent_name, "reason": listing.status_reason or ""}
+    return notice(NotificationKind.ACCOUNT, listing.owner_id, fact, now, policy.event_retention, args)
 
 
 def _require_id(listing_id: str) -> None:
@@ -231,12 +301,14 @@ def _put(tx: Tx, before: Listing, after: Listing, agent: Agent | None = None) ->
     """Write the listing if it changed, and with it the agent, which is published while its listing is public."""
     if after != before:
         tx.put(LISTINGS, after)
+        tell_search(tx, before, after)
         if agent is not None:
-            _show(tx, agent, after)
+            show(tx, agent, after)
     return after
 
 
-def _show(tx: Tx, agent: Agent, listing: Listing) -> None:
+def show(tx: Tx, agent: Agent, listing: Listing) -> None:
+    """Let the agent, which was read, say whether its listing is public."""
     shown = replace(agent, listing_id=listing.id, published=listing.status in PUBLIC)
     if shown != agent:
         tx.put(AGENTS, shown)

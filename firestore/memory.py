@@ -71,7 +71,7 @@ class MemoryBackend:
         self._clock = clock
         self._version = FIRST_VERSION
         self._collections: dict[str, dict[str, _Document]] = {}
-        self._revisions: dict[str, deque[tuple[int, dict[str, Any] | None]]] = {}
+        self._revisions: dict[str, dict[str, deque[tuple[int, dict[str, Any] | None]]]] = {}
         self._forgotten_until = 0
         self._listeners: list[_Listener] = []
         self._closings = 0
@@ -184,26 +184,20 @@ class MemoryBackend:
         return at
 
     def _read(self, path: str, at: int | None) -> Snapshot | None:
-        if at is not None:
-            found = self._as_of(path, at)
-            return None if found is None else Snapshot(path, copied(found.data), found.version)
         collection, _, id_ = path.rpartition("/")
-        document = self._collections.get(collection, {}).get(id_)
+        if at is not None:
+            document = _as_of(self._revisions.get(collection, {}).get(id_, ()), at)
+        else:
+            document = self._collections.get(collection, {}).get(id_)
         return None if document is None else Snapshot(path, copied(document.data), document.version)
-
-    def _as_of(self, path: str, at: int) -> _Document | None:
-        for version, data in reversed(self._revisions.get(path, ())):
-            if version <= at:
-                return None if data is None else _Document(data, version)
-        return None
 
     def _select(self, matcher: Matcher, at: int | None) -> list[tuple[str, _Document]]:
         """The matching documents in order, cut to the query's limit."""
         collection = matcher.query.collection
         documents = self._collections.get(collection, {})
         if at is not None:
-            was = {path: self._as_of(path, at) for path in self._revisions if path.rpartition("/")[0] == collection}
-            documents = {path.rpartition("/")[2]: document for path, document in was.items() if document is not None}
+            was = {id_: _as_of(revisions, at) for id_, revisions in self._revisions.get(collection, {}).items()}
+            documents = {id_: document for id_, document in was.items() if document is not None}
         found = matcher.select({id_: document.data for id_, document in documents.items()})
         return [(f"{collection}/{id_}", documents[id_]) for id_ in found]
 
@@ -236,7 +230,8 @@ class MemoryBackend:
         return self._version
 
     def _remember(self, path: str, data: dict[str, Any] | None) -> None:
-        revisions = self._revisions.setdefault(path, deque())
+        collection, _, id_ = path.rpartition("/")
+        revisions = self._revisions.setdefault(collection, {}).setdefault(id_, deque())
         revisions.append((self._version, data))
         if len(revisions) > MAX_REVISIONS:
             revisions.popleft()
@@ -297,3 +292,11 @@ class MemoryBackend:
 def _in_commit_order(documents: Mapping[str, _Document]) -> tuple[Snapshot, ...]:
     ordered = sorted(documents.items(), key=lambda item: (item[1].version, item[0]))
     return tuple(Snapshot(path, copied(document.data), document.version) for path, document in ordered)
+
+
+def _as_of(revisions: Sequence[tuple[int, dict[str, Any] | None]], at: int) -> _Document | None:
+    """What a document was at a version: the last of its revisions that is not younger."""
+    for version, data in reversed(revisions):
+        if version <= at:
+            return None if data is None else _Document(data, version)
+    return None

@@ -12,23 +12,27 @@ from domain.events import Event, EventType, wallet_topic
 from domain.ids import Kind, derived_id, is_id
 from domain.ledger import WORLD_SHOPIFY, WORLD_STRIPE, EntryKind
 from domain.money import DOF_MAX, ZERO, Dof
-from domain.orders import Fact, FactKind, Order, OrderFacts, PurchaseStatus
+from domain.notifications import note
+from domain.orders import CONTEST_DECISION, DECISION, Fact, FactKind, Order, OrderFacts, PurchaseStatus
 from domain.policy import Policy
+from domain.privacy import REDACTED
 from domain.purchases import Rail
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
+from domain.users import NotificationKind
 from domain.wallets import Wallet
+from firestore import acts
 from firestore.backend import Backend, Filter, Query
 from firestore.backend import Order as By
 from firestore.collections import INBOX, ORDERS, OUTBOX, PURCHASES, TRANSACTIONS, USERS, WALLETS
 from firestore.commit import Commits, Tx
 from firestore.ledger import enter, wallet_of
+from firestore.notifications import NOTIFY, notes
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 from firestore.rows import InboxRow
 
 _WORLD = {Rail.SHOPIFY: WORLD_SHOPIFY, Rail.STRIPE: WORLD_STRIPE}
 CLAIMS_MAX = 20  # waiting orders of one e-mail that a sign-in takes in; the next one goes on
-DECISION = "decision"  # the key of the one fact that closes a review
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What an admin makes of an order in review. `dof` is what a doubted payment is worth; None rejects it."""
+    """What an admin makes of an order in review. `dof` is what a doubted payment is worth; None rejects it.
+
+    Of a contested dispute, any `dof` says that it is won, and None that it is lost.
+    """
 
     order_id: str
     actor_id: str
@@ -86,13 +93,14 @@ class Orders:
             known = tx.get(ORDERS, told.order_id)
             before = known or Order(told.order_id, facts.rail, facts.shop, facts.reference, now)
             order = orders.absorb(before, facts, self._policy.packages, now)
-            order = await self._settled(tx, order, now)
+            order = await _discreet(tx, await self._settled(tx, order, now))
             if order != known:  # one that tells nothing is kept too, so that the audit can miss an order that is gone
                 tx.put(ORDERS, order)
             await tx.finish(told.row_id)
             return order
 
-        return await self._commits.run(body, lane=told.order_id)
+        # What else the user does writes the same wallet. A hint that lies costs its own delivery some waiting.
+        return await self._commits.run(body, lane=told.user_hint or told.order_id)
 
     async def reconcile(self, facts: OrderFacts, now: datetime) -> bool:
         """Add what the provider's own books tell of an order; whether anything of it was missing. Two RPCs or three."""
@@ -104,6 +112,7 @@ class Orders:
             order = await self._settled(tx, orders.absorb(before, facts, self._policy.packages, now), now)
             if order == before:
                 return False
+            order = await _discreet(tx, order)
             tx.put(ORDERS, order)
             return order.facts != before.facts
 
@@ -128,23 +137,28 @@ class Orders:
         told = f"{decision.actor_id}: {decision.reason}"
 
         async def body(tx: Tx) -> Order:
-            before = await tx.load(ORDERS, decision.order_id)
+            await tx.read(ORDERS.at(decision.order_id), USERS.at(decision.actor_id))
+            before = tx.get(ORDERS, decision.order_id)
             if before is None:
                 raise NotFound("order")
             fact = Fact(kind, now, dof=decision.dof or ZERO, subject=told)
-            known = before.facts.get(DECISION)
-            if known is not None:
-                if replace(known, at=now) != fact:
-                    raise Conflict("This order is decided already: read it again.")
+            decisions = [before.facts[key] for key in (DECISION, CONTEST_DECISION) if key in before.facts]
+            if any(replace(known, at=now) == fact for known in decisions):
                 return before
+            key = CONTEST_DECISION if before.is_contested and _doubts(before) is None else DECISION
+            if key in before.facts:
+                raise Conflict("This order is decided already: read it again.")
             if not before.in_review:
                 raise Conflict("This order does not wait for a decision: read reviewQueue again.")
             user_id = before.user_id or decision.user_id
             if kind is FactKind.APPROVED and (user_id is None or await tx.load(USERS, user_id) is None):
                 raise BadInput("Name the user that the order is for.", field="input.userId")
-            decided = replace(before, facts={**before.facts, DECISION: fact}, user_id=user_id)
+            decided = replace(before, facts={**before.facts, key: fact}, user_id=user_id)
             order = await self._settled(tx, decided, now)
             tx.put(ORDERS, order)
+            name = "rejectOrder" if decision.dof is None else "approveOrder"
+            facts = {"applied": (before.applied, order.applied), "user": (before.user_id, order.user_id)}
+            await acts.record(tx, decision.actor_id, name, order.id, decision.reason, now, facts)
             return order
 
         return await self._commits.run(body, lane=decision.order_id)
@@ -209,8 +223,18 @@ class _Settling:
         await tx.read(*(TRANSACTIONS.at(each) for each in (asked_id, first_id) if each), WALLETS.at(user_id))
         delta, world = order.target - order.applied, _WORLD[order.rail]
         wallet = wallet_of(tx, user_id)
-        if not wallets.fits(wallet, delta.units):
-            return replace(order, review=f"the wallet would hold or owe more than {DOF_MAX} DOF", in_review=True)
+        asked = tx.get(TRANSACTIONS, asked_id) if asked_id and order.entries == 0 else None
+        shut = wallet.closed and delta > ZERO
+        if shut or not wallets.fits(wallet, delta.units):
+            if asked is not None and _closed_by(order, asked):
+                # A refund that came back: the purchase is open again, and waits with its order.
+                reference = order.purchase_id
+                reopened = replace(asked, status=TransactionStatus.PENDING, completed_at=None)
+                tx.put(TRANSACTIONS, replace(reopened, external_reference=reference))
+            why = f"the wallet would hold or owe more than {DOF_MAX} DOF"
+            if shut:
+                why = "the wallet would be a deleted account's: refund the order at the provider"
+            return replace(order, review=why, in_review=True)
         if order.has_open_dispute != order.disputed:
             opened = 1 if order.has_open_dispute else -1
             wallet = replace(wallet, open_disputes=wallet.open_disputes + opened)
@@ -218,10 +242,9 @@ class _Settling:
         if not delta:
             tx.put(WALLETS, self._closed(order, wallet) if _is_over(order) else wallet)
             return order
-        asked = tx.get(TRANSACTIONS, asked_id) if asked_id and order.entries == 0 else None
         # A cart can be paid twice: its second order has a transaction of its own.
-        pending = asked is not None and asked.status is TransactionStatus.PENDING and asked.user_id == user_id
-        seen = asked if pending else None
+        open_ = asked is not None and (asked.status is TransactionStatus.PENDING or _closed_by(order, asked))
+        seen = asked if asked is not None and open_ and asked.user_id == user_id else None
         transaction_id = seen.id if seen else derived_id(Kind.TRANSACTION, "order", order.id, order.entries)
         rising = delta > ZERO
         entry, moved, events = enter(
@@ -235,7 +258,9 @@ class _Settling:
             completes={user_id: transaction_id},
         )
         self._note(order, moved[user_id], seen, transaction_id, delta, entry.id)
-        tx.tell(row(("order", order.id, order.entries), now, self._policy.event_retention, events=events))
+        fact, retention = ("order", order.id, order.entries), self._policy.event_retention
+        told = _noted(wallet.id, "dof_credited" if rising else "purchase_reversed", fact, transaction_id, delta)
+        tx.tell(row(fact, now, retention, events=events, task=NOTIFY, args=told))
         kept_id = order.transaction_id or transaction_id
         return replace(order, applied=order.target, entries=order.entries + 1, transaction_id=kept_id)
 
@@ -295,13 +320,36 @@ class _Settling:
         tx.put(TRANSACTIONS, closed)
         data = {"transactionId": asked_id, "error": "The order was cancelled or refunded before it was credited."}
         event = Event(wallet_topic(wallet.id), wallet.sequence, EventType.TRANSACTION_FAILED, self._now, data)
-        tx.tell(row(("closed", order.id, status), self._now, self._policy.event_retention, events=(event,)))
+        fact, retention = ("closed", order.id, status), self._policy.event_retention
+        told = _noted(wallet.id, "purchase_failed", fact, asked_id, ZERO)
+        tx.tell(row(fact, self._now, retention, events=(event,), task=NOTIFY, args=told))
         return wallet
+
+
+async def _discreet(tx: Tx, order: Order) -> Order:
+    """The order as it may be kept: one of a deleted account names nobody, however late it comes."""
+    if order.user_id is None or order.email == REDACTED:
+        return order
+    # No RPC where the order has moved it, or the delivery named its user.
+    wallet = await tx.load(WALLETS, order.user_id)
+    return replace(order, email=REDACTED) if wallet is not None and wallet.closed else order
+
+
+def _noted(user_id: str, text: str, fact: tuple[str | int, ...], transaction_id: str, delta: Dof) -> dict[str, str]:
+    """What the buyer is told of it."""
+    args = {"transaction_id": transaction_id, "dof": str(abs(delta.units))}
+    return notes([note(NotificationKind.PURCHASES, user_id, (text, *fact), args)])
 
 
 def _is_over(order: Order) -> bool:
     """Whether the order ended before it was credited."""
     return order.entries == 0 and order.outcome in (PurchaseStatus.FAILED, PurchaseStatus.REFUNDED)
+
+
+def _closed_by(order: Order, asked: Transaction) -> bool:
+    """Whether it was this order that ended, uncredited, and closed what its purchase began with."""
+    over = asked.status in (TransactionStatus.FAILED, TransactionStatus.REFUNDED)
+    return over and asked.entry_id is None and asked.external_reference == order.reference
 
 
 def _type(order: Order, delta: Dof) -> TransactionType:
@@ -317,6 +365,14 @@ def _asked(order: Order) -> str | None:
 
 def _review(order: Order) -> str | None:
     """Why a human must look at the order, or None once one has."""
+    doubts = _doubts(order)
+    if doubts is None and order.is_contested:
+        return "a dispute was told as won and as lost: look it up, then approve the order if it is won, else reject it"
+    return doubts
+
+
+def _doubts(order: Order) -> str | None:
+    """Why nobody can say what the order is worth, or to whom, until it is decided."""
     if order.is_decided:
         return None
     if order.doubts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,8 +10,9 @@ from datetime import datetime, timedelta
 from domain.errors import NotFound
 from domain.events import Event
 from domain.ids import Kind, derived_id, is_id
+from firestore import acts
 from firestore.backend import Backend, Filter, Order, Query
-from firestore.collections import OUTBOX
+from firestore.collections import OUTBOX, USERS
 from firestore.commit import Commits, Tx
 from firestore.paging import Page, Position, read_page
 from firestore.rows import BUCKETS, SWEEP_AFTER, OutboxRow, RowState, bucket_of
@@ -73,6 +75,17 @@ class Outbox:
             found += [OUTBOX.decode(snapshot) for snapshot in await self._backend.query(query)]
         return found
 
+    async def lag_seconds(self, now: datetime) -> float:
+        """How long the oldest row that is due has waited; 0 when none is. One RPC a bucket, all at once."""
+
+        async def oldest(bucket: int) -> datetime:
+            pending = Filter("state", "==", RowState.PENDING.value)
+            query = Query(OUTBOX.name, (Filter("bucket", "==", bucket), pending), (Order("due_at"),), 1)
+            found = [OUTBOX.decode(snapshot) for snapshot in await self._backend.query(query)]
+            return next((row.due_at for row in found if row.due_at is not None), now)
+
+        return max(0.0, (now - min(await asyncio.gather(*map(oldest, range(BUCKETS))))).total_seconds())
+
     async def postpone(self, row_id: str, now: datetime) -> OutboxRow | None:
         """Note that the sweep hands the row to the queue again: its next turn is later, and after 20 it is DEAD.
 
@@ -98,22 +111,33 @@ class Outbox:
         query = Query(OUTBOX.name, (Filter("state", "==", RowState.DEAD.value),))
         return await read_page(self._backend, OUTBOX, query, first, after)
 
-    async def revive(self, row_id: str, now: datetime) -> OutboxRow:
+    async def revive(self, actor_id: str, row_id: str, now: datetime) -> OutboxRow:
         """Let a given-up row try again from the start. Two RPCs. Raises NotFound for a row that is not given up."""
         if not is_id(row_id, Kind.OUTBOX):
             raise NotFound("dead letter")
 
         async def body(tx: Tx) -> OutboxRow:
-            current = await tx.load(OUTBOX, row_id)
+            await tx.read(OUTBOX.at(row_id), USERS.at(actor_id))
+            current = tx.get(OUTBOX, row_id)
             if current is None or current.state is RowState.DONE:
                 raise NotFound("dead letter")
             if current.state is RowState.PENDING:
                 return current
             revived = replace(current, state=RowState.PENDING, attempts=0, due_at=now)
             tx.put(OUTBOX, revived)
+            facts = {"attempts": (current.attempts, revived.attempts), "task": (current.task, revived.task)}
+            await acts.record(tx, actor_id, "retryDeadLetter", row_id, None, now, facts)
             return revived
 
         return await self._commits.run(body)
+
+    async def postpone_until(self, row_id: str, moment: datetime) -> None:
+        """Let a row's task wait for another moment, in a commit of its own. Two RPCs, one if it is done or gone."""
+
+        async def body(tx: Tx) -> None:
+            await tx.postpone(row_id, moment)
+
+        await self._commits.run(body)
 
     async def finish(self, row_id: str) -> None:
         """Mark a row as done whose task ended without a commit of its own. Two RPCs, one if it is done or gone."""

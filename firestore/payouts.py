@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from domain import payouts
-from domain.errors import BadInput, IdempotencyConflict
+from domain import payouts, wallets
+from domain.errors import BadInput, IdempotencyConflict, Unavailable
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
 from domain.ledger import PAYOUTS_PENDING, WORLD_STRIPE, EntryKind, Posting
 from domain.money import DOF_MAX, Dof
+from domain.notifications import note
 from domain.payouts import Payout, PayoutAccount, PayoutState
 from domain.policy import Policy
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
-from domain.users import require_active
+from domain.users import NotificationKind, require_active
 from domain.wallets import Move, Wallet
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import PAYOUT_ACCOUNTS, PAYOUTS, TRANSACTIONS, USERS, WALLETS
 from firestore.commit import Commits, Tx
 from firestore.ledger import enter, wallet_of
+from firestore.notifications import NOTIFY, notes
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 
@@ -128,7 +130,8 @@ class Payouts:
     async def conclude(self, payout_id: str, failure: str | None, now: datetime, row_id: str | None = None) -> None:
         """The bank has the money, or it comes back, once, whatever is told in which order. Two RPCs or three.
 
-        A payout that nobody knows is another system's: it is left alone.
+        Raises Unavailable while the wallet is too full for what comes back. A payout that nobody knows is another
+        system's: it is left alone.
         """
         if not is_id(payout_id, Kind.PAYOUT):
             return
@@ -159,7 +162,11 @@ class Payouts:
         self._note(tx, after, out, EntryKind.PAYOUT_PAID, TransactionStatus.COMPLETED, now)
 
     def _fail(self, tx: Tx, payout: Payout, reason: str, now: datetime) -> None:
-        after, back = payouts.failed(payout, wallet_of(tx, payout.user_id), reason, now)
+        wallet = wallet_of(tx, payout.user_id)
+        if payout.state is not PayoutState.FAILED and not wallets.fits(wallet, payout.amount.units):
+            # It is tried again for hours, and then shown among the dead letters, where it can be retried (T-M03).
+            raise Unavailable("The wallet has no room for a payout that came back: retry once some of it is spent.")
+        after, back = payouts.failed(payout, wallet, reason, now)
         if back is not None:
             self._note(tx, after, back, EntryKind.PAYOUT_FAILED, TransactionStatus.FAILED, now)
 
@@ -177,7 +184,10 @@ class Payouts:
         seen = replace(known, status=status, completed_at=now, external_reference=payout.transfer_id)
         after = moved[payout.user_id].available.units
         tx.put(TRANSACTIONS, replace(seen, available_after=after, entry_id=entry.id))
-        tx.tell(row((kind, payout.id), now, self._policy.event_retention, events=events))
+        text = "payout_paid" if kind is EntryKind.PAYOUT_PAID else "payout_failed"
+        said = {"payout_id": payout.id, "money": f"{payout.money.decimal} {payout.money.currency}"}
+        told = notes([note(NotificationKind.EARNINGS, payout.user_id, (text, payout.id), said)])
+        tx.tell(row((kind, payout.id), now, self._policy.event_retention, events=events, task=NOTIFY, args=told))
 
 
 def _transaction(payout: Payout, wallet: Wallet, entry_id: str) -> Transaction:

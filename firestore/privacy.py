@@ -54,6 +54,14 @@ class Privacy:
             return done
         return done and await self._forget_found(_of_email(request, request.email), request_id, clean)
 
+    async def forget_orders(self, order_ids: Sequence[str], clean: Clean) -> bool:
+        """Take the e-mails out of these orders and of the deliveries about them; False when there is more to do."""
+        done = True
+        listed = iter(order_ids)
+        while batch := list(islice(listed, BATCH)):  # ends: the caller's page does
+            done &= await self._forget_orders(batch, "", clean)
+        return done
+
     async def held(self, request: PrivacyRequest) -> Held:
         """What is held of the customer, the first thousand of each."""
         ids = dict.fromkeys(request.order_ids)

@@ -10,15 +10,19 @@ from domain.errors import Conflict, IdempotencyConflict, NotFound
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
 from domain.ledger import EntryKind
 from domain.money import Dof
+from domain.notifications import note
 from domain.policy import Policy
 from domain.revenue import Distribution
 from domain.sessions import Session
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
+from domain.users import NotificationKind
 from domain.wallets import Move, Wallet
+from firestore import acts
 from firestore.backend import Backend
-from firestore.collections import ACCRUALS, SESSIONS, TRANSACTIONS, WALLETS
+from firestore.collections import ACCRUALS, SESSIONS, TRANSACTIONS, USERS, WALLETS
 from firestore.commit import Commits, Tx
 from firestore.ledger import enter, wallet_of
+from firestore.notifications import NOTIFY, notes
 from firestore.outbox import row
 
 
@@ -44,7 +48,7 @@ class Refunds:
         transaction_id = derived_id(Kind.TRANSACTION, "service refund", actor_id, key)
 
         async def body(tx: Tx) -> tuple[Session, Transaction]:
-            await tx.read(SESSIONS.at(session_id), TRANSACTIONS.at(transaction_id))
+            await tx.read(SESSIONS.at(session_id), TRANSACTIONS.at(transaction_id), USERS.at(actor_id))
             session, known = tx.get(SESSIONS, session_id), tx.get(TRANSACTIONS, transaction_id)
             if known is not None and known.fingerprint != mark:
                 raise IdempotencyConflict
@@ -63,6 +67,8 @@ class Refunds:
             )
             tx.create(TRANSACTIONS, paid)
             tx.put(SESSIONS, after)
+            facts = {"refunded": (session.refunded, after.refunded)}
+            await acts.record(tx, actor_id, "refundSession", session_id, reason, now, facts)
             return after, paid
 
         return await self._commits.run(body)
@@ -76,6 +82,9 @@ class Refunds:
         people = dict.fromkeys((session.hirer_id, *accruals))
         await tx.read(*map(WALLETS.at, people), *map(ACCRUALS.at, accruals.values()))
         held = {user_id: wallet_of(tx, user_id) for user_id in people}
+        whole = Dof(back.owner.units + back.platform.units + back.creator.units)
+        if not wallets.fits(held[session.hirer_id], whole.units):
+            raise Conflict("The hirer's wallet cannot hold that much more: refund less, or later.")
         moves: list[Move] = []
         taken: dict[str, Dof] = {}
         for user_id, share in payees:
@@ -91,8 +100,9 @@ class Refunds:
         if back.platform:
             moves.append(_credit(held, session.hirer_id, back.platform, ledger.PLATFORM_FEES))
         if not moves:
-            raise Conflict("What is left of this session its hirer earned by it: there is nobody to take it from.")
-        whole = Dof(back.owner.units + back.platform.units + back.creator.units)
+            raise Conflict(
+                "This part of the session its hirer earned: nobody else can give it back. Refund more at once."
+            )
         return self._enter(tx, session, whole, moves, taken, request, now)
 
     def _enter(
@@ -132,7 +142,9 @@ class Refunds:
             lost = replace(plain, id=lost_id, user_id=user_id, amount=-share.units, counterparty_id=session.hirer_id)
             after = wallet.available.units if wallet is not None else None
             tx.create(TRANSACTIONS, replace(lost, available_after=after))
-        tx.tell(row(fact, now, self._policy.event_retention, events=events))
+        said = {"transaction_id": transaction_id, "session_id": session.id, "dof": str(amount.units)}
+        told = notes([note(NotificationKind.PURCHASES, session.hirer_id, ("session_refunded", *fact), said)])
+        tx.tell(row(fact, now, self._policy.event_retention, events=events, task=NOTIFY, args=told))
         return plain
 
 

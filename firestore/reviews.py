@@ -9,12 +9,12 @@ from datetime import datetime
 from domain import listings, reviews
 from domain.errors import AlreadyReviewed, NotFound, NotReviewable
 from domain.ids import Kind, is_id
-from domain.listings import Listing, Seller
+from domain.listings import TOP_REVIEWS_MAX, Listing, Seller, TopReview, visible_to
 from domain.policy import Policy
-from domain.reviews import Review, ReviewChange, ReviewWish
-from domain.users import require_active
+from domain.reviews import Review, ReviewChange, ReviewWish, Vote
+from domain.users import Viewer, require_active
 from firestore.backend import Backend, Filter, Order, Query
-from firestore.collections import LISTINGS, REVIEWS, SELLERS, SESSIONS, USERS
+from firestore.collections import LISTINGS, REVIEWS, SELLERS, SESSIONS, USERS, VOTES
 from firestore.commit import Commits, Tx
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
@@ -82,6 +82,41 @@ class Reviews:
 
         return await self._commits.run(body)
 
+    async def vote(self, viewer_id: str, review_id: str, helpful: bool | None, now: datetime) -> Review:
+        """Say whether another's review helps, change that, or withdraw it with None. Three RPCs, two writes, and the
+        listing's where its most helpful reviews change.
+
+        One review's voters come one by one: what many write at once are its counts alone, and a conflict reads them
+        again. Raises NotFound, SelfDealing, Forbidden while suspended.
+        """
+        if not is_id(review_id, Kind.REVIEW):
+            raise NotFound("review")
+        vote_id = reviews.vote_id(review_id, viewer_id)
+
+        async def body(tx: Tx) -> Review:
+            await tx.read(REVIEWS.at(review_id), VOTES.at(vote_id), USERS.at(viewer_id))
+            viewer = require_active(tx.get(USERS, viewer_id))
+            review, before = tx.get(REVIEWS, review_id), tx.get(VOTES, vote_id)
+            listing = await tx.load(LISTINGS, review.listing_id) if review is not None else None
+            if review is None or listing is None or not visible_to(listing, Viewer(viewer.id, viewer.role)):
+                raise NotFound("review")
+            reviews.require_impartial(review, listing.owner_id, listing.creator_id, viewer_id)
+            if helpful == (None if before is None else before.helpful):
+                return review
+            after = None if helpful is None else Vote(vote_id, review_id, viewer_id, helpful, now)
+            if after is None:
+                tx.delete(VOTES, vote_id)
+            else:
+                tx.put(VOTES, after)
+            counted = reviews.count_vote(review, before, after)
+            tx.put(REVIEWS, counted)
+            top = await self._top(tx, listing, counted, fell=counted.helpful < review.helpful)
+            if top != listing:
+                tx.put(LISTINGS, top)
+            return counted
+
+        return await self._commits.run(body)
+
     async def get_many(self, ids: Sequence[str]) -> list[Review | None]:
         """In the order of the ids. One RPC."""
         return await fetch(self._backend, REVIEWS, Kind.REVIEW, ids)
@@ -90,6 +125,18 @@ class Reviews:
         """A listing's reviews, newest first. One RPC. Whether the listing may be seen is asked before."""
         query = Query(REVIEWS.name, (Filter("listing_id", "==", listing_id),), (Order("created_at", descending=True),))
         return await read_page(self._backend, REVIEWS, query, first, after)
+
+    async def _top(self, tx: Tx, listing: Listing, review: Review, *, fell: bool) -> Listing:
+        """The listing with its most helpful reviews, this one counted anew. One RPC where one of them lost a vote: then
+        another may pass it."""
+        known = listing.top_reviews
+        if fell and review.id in {each.id for each in known}:
+            filters = (Filter("listing_id", "==", listing.id),)
+            order = (Order("helpful", descending=True), Order("created_at", descending=True))
+            # This one as it was is among them: one more than are shown makes up for it.
+            best = await tx.find(REVIEWS, Query(REVIEWS.name, filters, order, TOP_REVIEWS_MAX + 1))
+            known = tuple(map(_top_of, best))
+        return replace(listing, top_reviews=listings.top_reviews(known, _top_of(review)))
 
     async def _subjects(self, tx: Tx, review: Review) -> tuple[Listing, Seller]:
         await tx.read(LISTINGS.at(review.listing_id), SELLERS.at(review.owner_id))
@@ -102,8 +149,14 @@ class Reviews:
     ) -> None:
         """Put the rating, in place of the one `before`, into the sums, and announce it."""
         if review.rating != before:
+            if before is None:
+                listing = replace(listing, top_reviews=listings.top_reviews(listing.top_reviews, _top_of(review)))
             tx.put(LISTINGS, listings.rate(listing, before, review.rating))
             tx.put(SELLERS, listings.rate_seller(seller, before, review.rating))
         args = {"kind": "review", "review_id": review.id, "listing_id": listing.id}
         fact = ("review", review.id, review.version)
         tx.tell(row(fact, now, self._policy.event_retention, task="announce", args=args))
+
+
+def _top_of(review: Review) -> TopReview:
+    return TopReview(review.id, review.helpful, review.created_at)

@@ -74,3 +74,40 @@ class TopicHead:
 
     id: str
     sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was counted of one subject on one day (UTC). Written by the roll-up alone.
+
+    `cells` is JSON: by the quarter-hour's number (0 to 95), amounts by measure. It is a text and not a map: it is never
+    asked for by its parts, and many days are read at a time. `acted_on` is the day again, where a user did something.
+    """
+
+    id: str
+    subject: str
+    day: str
+    cells: str = "{}"
+    acted_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformDay:
+    """The same of the whole store; `id` is the day. `commission` is the day's sum, for the sum of all days; `active` is
+    how many users have done something on it."""
+
+    id: str
+    cells: str = "{}"
+    commission: int = 0
+    active: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CountingMark:
+    """How far something has counted: all before `until` is final, all before `counted_until` is counted once. `by` is
+    the run that may write: each commit of a run expects its own name here, so that of two runs the later goes on."""
+
+    id: str
+    by: str = ""
+    until: datetime | None = None
+    counted_until: datetime | None = None

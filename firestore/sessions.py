@@ -20,9 +20,11 @@ from domain.wallets import Wallet
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import AGENTS, LISTINGS, SESSIONS, TRANSACTIONS, USAGE, USERS, WALLETS
 from firestore.commit import Commits, Tx
+from firestore.keys import key_paths, spend
 from firestore.ledger import enter, wallet_of
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
+from firestore.rows import bucket_of
 from firestore.settlement import FOLLOW, settle, told
 
 RUNNING_MAX = 200  # unsettled sessions of one user that are looked at: more is no real use
@@ -97,10 +99,13 @@ class Sessions:
             affordable = not (wallet.frozen or wallet.debt) and wallet.available >= priced.total
         return Quoted(priced, listing.pricing.version, affordable)
 
-    async def hire(self, viewer_id: str, wish: Hire, now: datetime) -> tuple[Session, Wallet]:
-        """Hold the whole price and start the session. Two RPCs, five writes.
+    async def hire(
+        self, viewer_id: str, wish: Hire, now: datetime, key_id: str | None = None
+    ) -> tuple[Session, Wallet]:
+        """Hold the whole price and start the session. Two RPCs, five writes; a key that asks for it pays by one more.
 
-        Raises NotFound, NotHirable, SelfDealing, PriceChanged, WalletFrozen, InsufficientDof, IdempotencyConflict.
+        Raises NotFound, NotHirable, SelfDealing, PriceChanged, WalletFrozen, InsufficientDof, SpendCapReached,
+        IdempotencyConflict.
         """
         require_key(wish.key)
         if not is_id(wish.listing_id, Kind.LISTING):
@@ -110,7 +115,11 @@ class Sessions:
 
         async def body(tx: Tx) -> tuple[Session, Wallet]:
             await tx.read(
-                SESSIONS.at(session_id), WALLETS.at(viewer_id), LISTINGS.at(wish.listing_id), USERS.at(viewer_id)
+                SESSIONS.at(session_id),
+                WALLETS.at(viewer_id),
+                LISTINGS.at(wish.listing_id),
+                USERS.at(viewer_id),
+                *key_paths(key_id),
             )
             known = _replay(tx.get(SESSIONS, session_id), mark)
             if known is not None:
@@ -124,17 +133,18 @@ class Sessions:
             session = hiring.hired(
                 session_id, viewer_id, listing, wish.configuration, priced, self._policy.shares, mark, now
             )
+            spend(tx, key_id, priced.total, now)
             wallet = self._hold(tx, session, priced.total, EntryKind.HOLD, (session_id,), now)
             tx.create(TRANSACTIONS, _hire_transaction(session, wallet, now))
-            self._start(tx, session, now)
-            return session, wallet
+            return self._start(tx, session, now), wallet
 
         return await self._commits.run(body, lane=viewer_id)
 
-    async def start(self, viewer_id: str, wish: Start, now: datetime) -> Session:
+    async def start(self, viewer_id: str, wish: Start, now: datetime, key_id: str | None = None) -> Session:
         """Start an owned session or a trial. Two RPCs.
 
-        Raises NotFound, NotAvailable, SelfDealing, TrialUsed, WalletFrozen, InsufficientDof, IdempotencyConflict.
+        Raises NotFound, NotAvailable, SelfDealing, TrialUsed, WalletFrozen, InsufficientDof, SpendCapReached,
+        IdempotencyConflict.
         """
         require_key(wish.key)
         if not is_id(wish.agent_id, Kind.AGENT):
@@ -153,6 +163,7 @@ class Sessions:
                 AGENTS.at(wish.agent_id),
                 LISTINGS.at(listing_id),
                 USERS.at(viewer_id),
+                *key_paths(key_id),
             )
             known = tx.get(SESSIONS, session_id)
             if trial and known is not None and known.fingerprint != mark:
@@ -171,20 +182,27 @@ class Sessions:
                 per_minute = self._policy.surcharges.per_minute(wish.configuration)
                 terms = hiring.OwnTerms(minutes, per_minute, wish.usage_allowance)
                 session = hiring.owned(session_id, viewer_id, agent, wish.configuration, terms, mark, now)
+            spend(tx, key_id, session.held, now)
             if session.held:
                 wallet = self._hold(tx, session, session.held, EntryKind.HOLD, (session_id,), now)
                 tx.create(TRANSACTIONS, _hire_transaction(session, wallet, now))
-            self._start(tx, session, now)
-            return session
+            return self._start(tx, session, now)
 
         return await self._commits.run(body, lane=viewer_id)
 
     async def extend(
-        self, viewer_id: str, session_id: str, unit: HireUnit, quantity: int, key: str, now: datetime
+        self,
+        viewer_id: str,
+        session_id: str,
+        unit: HireUnit,
+        quantity: int,
+        key: str,
+        now: datetime,
+        key_id: str | None = None,
     ) -> tuple[Session, Wallet]:
         """Hold more and run longer, at the session's own prices. Two RPCs.
 
-        Raises NotFound, SessionOver, NotAvailable, WalletFrozen, InsufficientDof, IdempotencyConflict.
+        Raises NotFound, SessionOver, NotAvailable, WalletFrozen, InsufficientDof, SpendCapReached, IdempotencyConflict.
         """
         require_key(key)
         if not is_id(session_id, Kind.SESSION):
@@ -194,7 +212,8 @@ class Sessions:
 
         async def body(tx: Tx) -> tuple[Session, Wallet]:
             held_by = TRANSACTIONS.at(hiring.transaction_id(session_id, viewer_id))
-            await tx.read(SESSIONS.at(session_id), WALLETS.at(viewer_id), USERS.at(viewer_id), held_by)
+            mine = (WALLETS.at(viewer_id), USERS.at(viewer_id), held_by, *key_paths(key_id))
+            await tx.read(SESSIONS.at(session_id), *mine)
             session = tx.get(SESSIONS, session_id)
             if session is None or session.hirer_id != viewer_id:
                 raise NotFound("session")
@@ -207,6 +226,7 @@ class Sessions:
             priced = hiring.extension(session, unit, quantity)
             longer = sessions.extend(session, priced, f"{used}:{mark}", now)
             wallet = wallet_of(tx, viewer_id)
+            spend(tx, key_id, priced.total, now)
             if priced.total:
                 wallet = self._hold(tx, session, priced.total, EntryKind.EXTEND, (session_id, used), now)
                 self._note_hold(tx, longer, wallet)
@@ -344,12 +364,13 @@ class Sessions:
             assert known is not None, "a session that holds has its transaction"
             tx.put(TRANSACTIONS, replace(known, amount=-session.held.units, available_after=wallet.available.units))
 
-    def _start(self, tx: Tx, session: Session, now: datetime) -> None:
+    def _start(self, tx: Tx, session: Session, now: datetime) -> Session:
+        session = replace(session, bucket=bucket_of(session.id))
         tx.create(SESSIONS, session)
-        event = told(session, EventType.SESSION_STARTED)
-        args = {"session_id": session.id}
+        event, args = told(session, EventType.SESSION_STARTED), {"session_id": session.id}
         fact = ("session", session.id, session.version)
         tx.tell(row(fact, now, self._policy.event_retention, events=(event,), task=FOLLOW, args=args))
+        return session
 
 
 def _replay(known: Session | None, mark: str) -> Session | None:

@@ -9,14 +9,19 @@ from datetime import datetime
 from domain import listings
 from domain.events import Event, EventType, agent_topic, listing_topic
 from domain.ids import Kind, derived_id
-from domain.listings import Seller, Tally
+from domain.listings import Listing, Seller, Tally
+from domain.notifications import note
 from domain.policy import Policy
 from domain.sessions import EndReason, Session, SessionType
+from domain.users import NotificationKind
 from firestore.backend import Backend
 from firestore.collections import LISTINGS, OUTBOX, REVIEWS, SELLERS, SESSIONS, TALLIES, TOPICS
 from firestore.commit import Commits, Tx
+from firestore.notifications import NOTIFY, notes, notice, notice_id
 from firestore.outbox import row
 from firestore.rows import TopicHead
+
+WARN_LOW = "warn_low"  # the task that tells a hirer whose hold is nearly used up; the name outlives a deploy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +66,39 @@ class Topics:
 
         return await self._commits.run(body)
 
+    async def warn_low(self, session_id: str, row_id: str, now: datetime) -> datetime | None:
+        """Tell the hirer, once for each stretch, that no more than a tenth of the hold is left.
+
+        Gives when to come back: a session that was extended meanwhile runs low later. Two or three RPCs.
+        """
+
+        async def body(tx: Tx) -> datetime | None:
+            await tx.read(SESSIONS.at(session_id), *_row_path(row_id))
+            session = tx.get(SESSIONS, session_id)
+            if session is None or session.listing_id is None or session.is_over(now):
+                await tx.finish(row_id)
+                return None
+            again = session.low_at
+            if now >= again:
+                fact = ("session_low", session.id, len(session.legs))
+                await tx.read(LISTINGS.at(session.listing_id), OUTBOX.at(notice_id(session.hirer_id, fact)))
+                if tx.get(OUTBOX, notice_id(session.hirer_id, fact)) is None:
+                    self._warn(tx, session, fact, now)
+                again = session.over_at
+            await tx.postpone(row_id, again)
+            return again
+
+        return await self._commits.run(body)
+
     async def announce(self, kind: str, subject: dict[str, str], row_id: str, now: datetime) -> None:
         """Publish a review, a publication or a change of an agent, once for each outbox row. Three RPCs or four."""
 
         async def body(tx: Tx) -> None:
             await tx.read(*_row_path(row_id), OUTBOX.at(derived_id(Kind.OUTBOX, "announced", row_id)))
             if not await self._published(tx, ("announced", row_id)):
-                await self._publish(tx, ("announced", row_id), await self._drafts(tx, kind, subject), now)
+                drafts = await self._drafts(tx, kind, subject)
+                told = _reviewed(tx, subject) if kind == "review" and drafts else None
+                await self._publish(tx, ("announced", row_id), drafts, now, told)
             await tx.finish(row_id)
 
         await self._commits.run(body)
@@ -93,7 +124,21 @@ class Topics:
             data: dict[str, str | int] = {"agentId": session.agent_id, "sessionId": session.id}
             topics = (listing_topic(listing_id), agent_topic(session.agent_id))
             drafts = [Draft(topic, EventType.AGENT_HIRED, data) for topic in topics]
-            await self._publish(tx, ("hired", session.id), drafts, now)
+            await self._publish(tx, ("hired", session.id), drafts, now, _hired(session, listing))
+        retention = self._policy.event_retention
+        if ended:
+            tx.tell(row(("ended", session.id), now, retention, task=NOTIFY, args=_ended(session, listing)))
+        else:
+            args = {"session_id": session.id}
+            tx.tell(row(("low", session.id), now, retention, task=WARN_LOW, args=args, not_before=session.low_at))
+
+    def _warn(self, tx: Tx, session: Session, fact: tuple[str | int, ...], now: datetime) -> None:
+        assert session.listing_id is not None, "a hired session has its listing"
+        listing = tx.get(LISTINGS, session.listing_id)
+        assert listing is not None, "a listing is never deleted"
+        args = {"session_id": session.id, "agent": listing.agent_name, "dof": str(session.remaining(now).units)}
+        retention = self._policy.event_retention
+        tx.tell(notice(NotificationKind.SESSIONS, session.hirer_id, fact, now, retention, args))
 
     async def _drafts(self, tx: Tx, kind: str, subject: dict[str, str]) -> list[Draft]:
         if kind == "agent_updated":
@@ -120,8 +165,15 @@ class Topics:
     async def _published(self, tx: Tx, fact: tuple[str, ...]) -> bool:
         return await tx.load(OUTBOX, derived_id(Kind.OUTBOX, *fact)) is not None
 
-    async def _publish(self, tx: Tx, fact: tuple[str, ...], drafts: Sequence[Draft], now: datetime) -> None:
-        """Number the drafts in their topics and write them as one outbox row."""
+    async def _publish(
+        self,
+        tx: Tx,
+        fact: tuple[str, ...],
+        drafts: Sequence[Draft],
+        now: datetime,
+        told: dict[str, str] | None = None,
+    ) -> None:
+        """Number the drafts in their topics and write them as one outbox row, which also tells users of `told`."""
         if not drafts:
             return
         topics = list(dict.fromkeys(draft.topic for draft in drafts))
@@ -134,7 +186,46 @@ class Topics:
             events.append(Event(draft.topic, head.sequence, draft.type, now, draft.data))
         for head in heads.values():
             tx.put(TOPICS, head)
-        tx.tell(row(fact, now, self._policy.event_retention, events=events))
+        task = NOTIFY if told else None
+        tx.tell(row(fact, now, self._policy.event_retention, events=events, task=task, args=told))
+
+
+def _hired(session: Session, listing: Listing) -> dict[str, str]:
+    """What a hire tells its owner, and the hirer's integrators."""
+    about = {"session_id": session.id, "agent_id": session.agent_id, "listing_id": listing.id}
+    said = {**about, "agent": listing.agent_name, "dof": str(session.held.units)}
+    return notes(
+        [
+            note(NotificationKind.HIRES, session.owner_id, ("hired", session.id), said),
+            note(None, session.hirer_id, ("session_started", session.id), about),
+        ]
+    )
+
+
+def _ended(session: Session, listing: Listing) -> dict[str, str]:
+    """What the end of a hire tells its hirer and its owner."""
+    settlement = session.settlement
+    assert settlement is not None, "a session that has ended is settled"
+    about = {"session_id": session.id, "agent_id": session.agent_id, "listing_id": listing.id}
+    about["agent"] = listing.agent_name
+    used = {**about, "minutes": str(settlement.minutes), "dof": str(settlement.consumed.units)}
+    earned = {**about, "dof": str(settlement.distribution.owner.units)}
+    return notes(
+        [
+            note(NotificationKind.SESSIONS, session.hirer_id, ("session_ended", session.id), used),
+            note(NotificationKind.SESSIONS, session.owner_id, ("hire_ended", session.id), earned),
+        ]
+    )
+
+
+def _reviewed(tx: Tx, subject: dict[str, str]) -> dict[str, str] | None:
+    """What a new review, which was read with its listing, tells who sold the session; an edit tells nothing."""
+    review, listing = tx.get(REVIEWS, subject["review_id"]), tx.get(LISTINGS, subject["listing_id"])
+    if review is None or listing is None or review.version > 1:
+        return None
+    about = {"review_id": review.id, "agent_id": listing.agent_id, "listing_id": listing.id}
+    said = {**about, "agent": listing.agent_name, "rating": str(review.rating)}
+    return notes([note(NotificationKind.REVIEWS, review.owner_id, ("review_received", review.id), said)])
 
 
 def _row_path(row_id: str | None) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from domain import users
-from domain.errors import NotFound
+from domain.errors import BadCredentials, NotFound
 from domain.ids import Kind, is_id
 from domain.listings import Seller
-from domain.users import PreferencesChange, ProfileChange, Role, User, Viewer
+from domain.users import PreferencesChange, ProfileChange, Role, User
 from firestore.backend import Backend, Filter, Query
 from firestore.collections import SELLERS, USERS
 from firestore.commit import Commits, Tx
 from firestore.paging import fetch
+from firestore.pictures import drop
 
 
 class Users:
@@ -24,9 +26,20 @@ class Users:
         self._commits = commits
 
     async def register(
-        self, uid: str, email: str, *, email_verified: bool, display_name: str, timezone: str, now: datetime
+        self,
+        uid: str,
+        email: str,
+        *,
+        email_verified: bool,
+        display_name: str,
+        timezone: str,
+        now: datetime,
+        referral_code: str | None = None,
     ) -> User:
-        """The identity's user, made at the first sign-in. A known one keeps all but the e-mail. Raises BadInput."""
+        """The identity's user, made at the first sign-in. A known one keeps all but the e-mail.
+
+        Raises BadInput; BadCredentials for one whose account was deleted, until the provider has deleted its own.
+        """
 
         async def body(tx: Tx) -> User:
             before = await tx.load(USERS, users.user_id(uid))
@@ -34,6 +47,9 @@ class Users:
                 user = users.new_user(
                     uid, email, email_verified=email_verified, display_name=display_name, timezone=timezone, now=now
                 )
+                user = replace(user, referral_code=referral_code)
+            elif before.erased_at is not None:
+                raise BadCredentials("This account was deleted: sign up again.")
             else:
                 user = users.identify(before, email, email_verified=email_verified, now=now)
             if user != before:
@@ -65,16 +81,8 @@ class Users:
         """Raises NotFound."""
         return await self._change(viewer_id, lambda user: users.change_preferences(user, wish, now))
 
-    async def suspend(self, viewer: Viewer, user_id: str, reason: str, now: datetime) -> User:
-        """By a moderator. Raises Forbidden (also for a moderator who would suspend an admin), NotFound, BadInput."""
-        return await self._change(user_id, lambda user: users.suspend(user, viewer, reason, now))
-
-    async def reinstate(self, viewer: Viewer, user_id: str, now: datetime) -> User:
-        """By a moderator. Raises Forbidden, NotFound."""
-        return await self._change(user_id, lambda user: users.reinstate(user, viewer, now))
-
     async def set_role(self, user_id: str, role: Role, now: datetime) -> User:
-        """For whoever runs the store; no mutation of the contract reaches it. Raises NotFound."""
+        """For whoever runs the store, who makes the first admin; admins use `Accounts.appoint`. Raises NotFound."""
         return await self._change(user_id, lambda user: users.with_role(user, role, now))
 
     async def _change(self, user_id: str, change: Callable[[User], User]) -> User:
@@ -83,11 +91,12 @@ class Users:
 
         async def body(tx: Tx) -> User:
             before = await tx.load(USERS, user_id)
-            if before is None:
+            if before is None or before.erased_at is not None:
                 raise NotFound("user")
             after = change(before)
             if after != before:
                 tx.put(USERS, after)
+                drop(tx, before.avatar, after.avatar, after.updated_at)
             return after
 
         return await self._commits.run(body)

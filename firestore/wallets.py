@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from domain import ledger, wallets
+from domain import ledger, notifications, wallets
 from domain.errors import BadInput, Conflict, IdempotencyConflict, NotFound, SelfDealing
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
 from domain.ledger import EntryKind
@@ -13,12 +13,15 @@ from domain.money import DOF_MAX, Dof
 from domain.policy import Policy
 from domain.revenue import AccrualState
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
-from domain.users import require_active
+from domain.users import NotificationKind, User, require_active
 from domain.wallets import Move, Wallet
+from firestore import acts
 from firestore.backend import Aggregate, Backend, Filter, Order, Query
 from firestore.collections import ACCRUALS, TRANSACTIONS, USERS, WALLETS
 from firestore.commit import Commits, Tx
+from firestore.keys import key_paths, spend
 from firestore.ledger import enter, wallet_of
+from firestore.notifications import NOTIFY, notes
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 
@@ -54,11 +57,18 @@ class Wallets:
         )
 
     async def transfer(
-        self, viewer_id: str, to_user_id: str, amount: Dof, note: str | None, key: str, now: datetime
+        self,
+        viewer_id: str,
+        to_user_id: str,
+        amount: Dof,
+        note: str | None,
+        key: str,
+        now: datetime,
+        key_id: str | None = None,
     ) -> tuple[Transaction, Wallet]:
         """Give available DOF to another user. Two RPCs, six writes.
 
-        Raises BadInput, NotFound, SelfDealing, WalletFrozen, InsufficientDof, IdempotencyConflict.
+        Raises BadInput, NotFound, SelfDealing, WalletFrozen, InsufficientDof, SpendCapReached, IdempotencyConflict.
         """
         require_key(key)
         if not 1 <= amount.units <= DOF_MAX:
@@ -76,6 +86,7 @@ class Wallets:
                 TRANSACTIONS.at(sent_id),
                 *(WALLETS.at(each) for each in (viewer_id, to_user_id)),
                 *(USERS.at(each) for each in (viewer_id, to_user_id)),
+                *key_paths(key_id),
             )
             known = tx.get(TRANSACTIONS, sent_id)
             if known is not None:
@@ -83,15 +94,10 @@ class Wallets:
                     raise IdempotencyConflict
                 return known, wallet_of(tx, viewer_id)
             require_active(tx.get(USERS, viewer_id))
-            receiver = tx.get(USERS, to_user_id)
-            if receiver is None or receiver.suspended_at is not None:
-                raise NotFound("user")
             giver, taker = wallet_of(tx, viewer_id), wallet_of(tx, to_user_id)
             wallets.require_spendable(giver, amount)
-            if taker.frozen:
-                raise NotFound("user")  # why a wallet is frozen is its owner's business
-            if not wallets.fits(taker, amount.units):
-                raise BadInput("That is more than the other wallet can hold: transfer less.", field="input.amount")
+            spend(tx, key_id, amount, now)
+            _require_taker(tx.get(USERS, to_user_id), taker, amount)
             move = wallets.credit(taker, amount, ledger.available(viewer_id))
             given = Move(replace(giver, available=giver.available - amount), ())
             completes = {viewer_id: sent_id, to_user_id: received_id}
@@ -104,7 +110,8 @@ class Wallets:
             received = _completed(received_id, TransactionType.TRANSFER, moved[to_user_id], amount, entry.id, now)
             tx.create(TRANSACTIONS, sent)
             tx.create(TRANSACTIONS, replace(received, counterparty_id=viewer_id, note=note))
-            tx.tell(row(fact, now, self._policy.event_retention, events=events))
+            told = _received(to_user_id, fact, received_id, amount)
+            tx.tell(row(fact, now, self._policy.event_retention, events=events, task=NOTIFY, args=told))
             return sent, moved[viewer_id]
 
         return await self._commits.run(body, lane=viewer_id)
@@ -125,13 +132,15 @@ class Wallets:
         transaction_id = derived_id(Kind.TRANSACTION, "adjust", actor_id, key)
 
         async def body(tx: Tx) -> tuple[Transaction, Wallet]:
-            await tx.read(TRANSACTIONS.at(transaction_id), WALLETS.at(user_id), USERS.at(user_id))
+            people = (USERS.at(user_id), USERS.at(actor_id))
+            await tx.read(TRANSACTIONS.at(transaction_id), WALLETS.at(user_id), *people)
             known = tx.get(TRANSACTIONS, transaction_id)
             if known is not None:
                 if known.fingerprint != mark:
                     raise IdempotencyConflict
                 return known, wallet_of(tx, user_id)
-            if tx.get(USERS, user_id) is None:
+            user = tx.get(USERS, user_id)
+            if user is None or user.erased_at is not None:
                 raise NotFound("user")
             wallet = wallet_of(tx, user_id)
             if not wallets.fits(wallet, amount):
@@ -152,6 +161,8 @@ class Wallets:
             done = _completed(transaction_id, TransactionType.ADJUSTMENT, moved[user_id], Dof(amount), entry.id, now)
             done = replace(done, note=reason, fingerprint=mark)
             tx.create(TRANSACTIONS, done)
+            facts = {name: (getattr(wallet, name), getattr(moved[user_id], name)) for name in ("available", "debt")}
+            await acts.record(tx, actor_id, "adjustWallet", user_id, reason, now, facts)
             tx.tell(row(fact, now, self._policy.event_retention, events=events))
             return done, moved[user_id]
 
@@ -171,6 +182,21 @@ class Wallets:
             filters.append(Filter("type", "==", kind.value))
         query = Query(TRANSACTIONS.name, tuple(filters), (Order("created_at", descending=True),))
         return await read_page(self._backend, TRANSACTIONS, query, first, after)
+
+
+def _received(user_id: str, fact: tuple[str | int, ...], transaction_id: str, amount: Dof) -> dict[str, str]:
+    """What who is given DOF is told of it: as of earnings, which are not mailed where nobody asked for it. Else a
+    stranger with a hundred DOF could send a hundred mails."""
+    said = {"transaction_id": transaction_id, "dof": str(amount.units)}
+    return notes([notifications.note(NotificationKind.EARNINGS, user_id, ("dof_received", *fact), said)])
+
+
+def _require_taker(user: User | None, wallet: Wallet, amount: Dof) -> None:
+    """Raises NotFound for who can be given nothing: why a wallet is frozen is its owner's business. BadInput."""
+    if user is None or user.suspended_at is not None or user.erased_at is not None or wallet.frozen or wallet.closed:
+        raise NotFound("user")
+    if not wallets.fits(wallet, amount.units):
+        raise BadInput("That is more than the other wallet can hold: transfer less.", field="input.amount")
 
 
 def _completed(

@@ -7,33 +7,67 @@ from datetime import datetime
 
 import structlog
 
+from domain.users import Channel
+from firestore.accounts import FOLLOW_STANDING
+from firestore.erasures import ERASE_ACCOUNT
+from firestore.found import INDEX_LISTING
+from firestore.images import DROP_UPLOAD
+from firestore.notifications import NOTIFY, POST_WEBHOOK, TASKS
 from firestore.payouts import SEND_PAYOUT
+from firestore.pictures import DROP_IMAGE
 from firestore.settlement import FOLLOW
 from firestore.store import Store
+from firestore.topics import WARN_LOW
 from functions.outbox import Dispatcher
+from functions.search_mirror import Mirror
+from functions.tasks.accounts import follow_standing
 from functions.tasks.announce import announce
+from functions.tasks.erasure import EraseAccount
+from functions.tasks.images import DropImage, DropUpload
+from functions.tasks.notifications import Outlets, PostWebhook, SendMail, SendPush, notify, warn_low
 from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.tasks.payouts import APPLY_PAYOUT, ApplyPayout, SendPayout
 from functions.tasks.privacy import HONOUR_PRIVACY, honour_privacy
+from functions.tasks.search import IndexListing
 from functions.tasks.sessions import follow_session
-from integrations.services import PayoutGateway
+from integrations.images import Gallery
+from integrations.services import IdentityGateway, PayoutGateway
 
 log = structlog.get_logger(__name__)
 
 Task = Callable[[Store, str, Mapping[str, str], datetime], Awaitable[datetime | None]]
 
 
-def tasks(payouts: PayoutGateway | None) -> Mapping[str, Task]:
+def tasks(
+    payouts: PayoutGateway | None,
+    gallery: Gallery | None = None,
+    identity: IdentityGateway | None = None,
+    *,
+    outlets: Outlets,
+    mirror: Mirror | None = None,
+) -> Mapping[str, Task]:
     """Every task by name. The names outlive a deploy: a queue may hold tasks of an older one. Add a name, drain the old
     one, then remove it."""
-    return {
+    known: dict[str, Task] = {
         APPLY_ORDER: apply_order,
         FOLLOW: follow_session,
+        FOLLOW_STANDING: follow_standing,
         "announce": announce,
         HONOUR_PRIVACY: honour_privacy,
         SEND_PAYOUT: SendPayout(payouts),
         APPLY_PAYOUT: ApplyPayout(payouts),
+        INDEX_LISTING: IndexListing(mirror),
+        NOTIFY: notify,
+        WARN_LOW: warn_low,
+        TASKS[Channel.EMAIL]: SendMail(outlets.mail),
+        TASKS[Channel.PUSH]: SendPush(outlets.push),
+        POST_WEBHOOK: PostWebhook(outlets.web),
     }
+    if gallery is not None:
+        known |= {DROP_UPLOAD: DropUpload(gallery), DROP_IMAGE: DropImage(gallery)}
+    if identity is not None:
+        known[ERASE_ACCOUNT] = EraseAccount(identity)
+    return known
 
 
 class Caller:

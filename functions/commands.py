@@ -1,14 +1,20 @@
-"""What main.py does when it is asked for more than to start, and needs no store for it: `verify FILE [DIGEST ...]`."""
+"""What main.py does when it is asked for more than to start: `audit`, `recount`, `erasures` and `erase_again` on the
+store that the environment describes, and `verify FILE [DIGEST ...]`, which needs none."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from domain.receipt_files import check_file
+from firestore.store import Store
+from functions.schedule import erasures as rounds
+from functions.schedule.erasures import as_lines, take_lines
 
 FILE_BYTES_MAX = 256 * 2**20  # several times the largest export
 
@@ -18,11 +24,58 @@ def run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="main.py", description="Without a command, main.py starts the store.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("audit", help="check the whole ledger of the store that the environment describes")
+    commands.add_parser("recount", help="count all figures again from what is recorded, and mend those that differ")
+    commands.add_parser("erasures", help="write the log of deleted accounts, to be kept beside the backups")
+    commands.add_parser("erase_again", help="read such a log, and erase whom a backup has brought back")
     asked = commands.add_parser("verify", help="check an export of receipts, without the store")
     asked.add_argument("file", type=Path, help="the exported JSON file")
     asked.add_argument("digests", nargs="*", metavar="DIGEST", help="a digest that you know from elsewhere, in hex")
     told = parser.parse_args(arguments)
     return verify(told.file, [each.lower() for each in told.digests])
+
+
+async def audit(store: Store, now: datetime) -> int:
+    """Check the whole ledger; gives the exit status: 1 where a document breaks an invariant."""
+    report = await store.audit(now, since=None, progress=_tell)
+    for violation in report.violations:
+        _say(f"{violation.invariant} {violation.path}: {violation.message}")
+    found = len(report.violations)
+    _say(f"{report.entries} entries, {report.documents} documents, {found} violations as of {report.at}")
+    return 1 if report.violations else 0
+
+
+async def recount(store: Store, now: datetime) -> int:
+    """Count all that is final again from scratch; gives the exit status: 1 where something had to be mended."""
+    mended = await store.roll_up.again(None, now, secrets.token_hex(8))
+    _say(f"{mended} documents of figures were not what the facts say, and are now.")
+    return 1 if mended else 0
+
+
+async def erasures(store: Store, now: datetime) -> int:
+    """Write the log of deleted accounts, one JSON line each: keep it beside the backups."""
+    async for page in store.erasures.log():
+        for line in as_lines(page):
+            _say(line)
+    return 0
+
+
+async def erase_again(store: Store, now: datetime) -> int:
+    """Read such lines from the standard input, and erase again whom a restored backup has brought back."""
+    try:
+        taken = await take_lines(store, sys.stdin)
+    except ValueError as problem:
+        return _say(f"This is no log of deleted accounts: {problem}.", failed=True)
+    erased = await rounds.erase_again(store, now)
+    _say(f"{taken} lines read, {erased} accounts erased again; the store's queue does the rest.")
+    return 0
+
+
+OF_THE_STORE: Mapping[str, Callable[[Store, datetime], Awaitable[int]]] = {
+    "audit": audit,
+    "recount": recount,
+    "erasures": erasures,
+    "erase_again": erase_again,
+}
 
 
 def verify(file: Path, digests: Sequence[str]) -> int:
@@ -48,6 +101,10 @@ def verify(file: Path, digests: Sequence[str]) -> int:
         f"All hang on the digest of {verdict.last_day}: {verdict.last_digest}\n"
         f'Compare it with {{ ledgerDigest(day: "{verdict.last_day}") {{ digest }} }}, and keep it.'
     )
+
+
+def _tell(line: str) -> None:
+    _say(line)
 
 
 def _say(line: str, *, failed: bool = False) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 
 from domain.errors import Unavailable
+from firestore.notifications import carried
 from firestore.rows import OutboxRow
 from integrations.services import TaskQueue
 
@@ -35,7 +36,7 @@ class Dispatcher:
         if len(self._under_way) >= UNDER_WAY_MAX:
             log.warning("left to the sweep", task=name, row=row_id)
             return
-        task = asyncio.get_running_loop().create_task(self._enqueue(name, row_id, args, not_before))
+        task = asyncio.get_running_loop().create_task(self._enqueue(name, row_id, carried(args), not_before))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
 

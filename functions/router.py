@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,7 +27,7 @@ TASK_BYTES_MAX = 10_000  # a row's id and a few more ids
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """What the routes lead to."""
+    """What the routes lead to. `blocked` names what is missing and needed, `weak` what is missing and done without."""
 
     store: Store
     shopify: ShopifyDoor
@@ -36,6 +36,8 @@ class Doors:
     rounds: Mapping[str, Round]
     task_caller: TaskCaller
     clock: Callable[[], datetime]
+    blocked: Callable[[], Sequence[str]] = tuple
+    weak: Callable[[], Sequence[str]] = tuple
 
     def routes(self) -> list[Route]:
         return [
@@ -73,12 +75,15 @@ class Doors:
         return PlainTextResponse("ok\n")
 
     async def ready(self, request: Request) -> Response:
-        """Whether it can serve: Firestore answers. 503 names what is down."""
+        """Whether it can serve: Firestore answers, and nothing else is missing that it needs. `down` names what is,
+        also what it can do without; 503 asks for no more requests."""
+        missing = list(self.blocked())
         try:
             await self.store.ping()
         except Unavailable:
-            return JSONResponse({"ready": False, "down": ["firestore"]}, status_code=503)
-        return JSONResponse({"ready": True, "down": []})
+            missing.insert(0, "firestore")
+        down = [*missing, *self.weak()]
+        return JSONResponse({"ready": not missing, "down": down}, status_code=503 if missing else 200)
 
 
 def _is_text(pair: tuple[object, object]) -> bool:

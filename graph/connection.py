@@ -16,7 +16,7 @@ from firestore.paging import Page, Position, dump, load
 from firestore.records import Record
 
 FIRST_DEFAULT, FIRST_MAX = 20, 100  # contract.graphql, Conventions
-CURSOR_CHARACTERS_MAX = 4_000  # the longest holds the places of 20 topics, about 2,200
+CURSOR_CHARACTERS_MAX = 4_000  # the longest holds the places of 20 topics, at most 2,200
 _MAC_BYTES = 12  # 96 bits: a cursor is no secret, it only must not be made up
 
 N = TypeVar("N")
@@ -97,14 +97,14 @@ def page_size(first: int | None) -> int:
     return first
 
 
-def position_of(cursors: Cursors, scope: str, after: str | None) -> Position | None:
+def position_of(cursors: Cursors, scope: str, after: str | None, field: str = "after") -> Position | None:
     """Where the page begins. Raises BadInput for a cursor of another list."""
     if after is None:
         return None
     try:
-        return load(cursors.open(scope, after))
+        return load(cursors.open(scope, after, field))
     except ValueError:
-        raise BadInput("This cursor is of an older version: begin at the first page.", field="after") from None
+        raise BadInput("This cursor is of an older version: begin at the first page.", field=field) from None
 
 
 def connect(page: Page[R], convert: Callable[[R], N], cursors: Cursors, scope: str, after: str | None) -> Connection[N]:

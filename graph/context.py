@@ -10,20 +10,26 @@ from typing import Any, TypeAlias, TypeVar, cast
 import strawberry
 from strawberry.dataloader import DataLoader
 
+from domain import keys
 from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.keys import ApiKey, KeyScope
 from domain.money import Dof
 from domain.policy import Policy
 from domain.purchases import Rail
 from domain.receipts import Receipt
 from domain.sessions import Session
-from domain.users import Role, User, Viewer
+from domain.users import Role, User, Viewer, require_active
 from firestore.collections import USERS
 from firestore.records import Collection, R
 from firestore.store import Store
 from graph.connection import Cursors
+from graph.once import Once
+from integrations.images import Gallery
 from integrations.services import CheckoutGateway, Identity, IdentityGateway, PayoutGateway, SearchGateway
 
 T = TypeVar("T")
+
+SEEN_MAX = 1_024  # records that events of the last moments are about; one read serves all who are told of the event
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,16 @@ class Desk:
     checkouts: dict[Rail, CheckoutGateway]
     payouts: PayoutGateway | None
     search: SearchGateway
+    gallery: Gallery
     policy: Policy
     cursors: Cursors
     clock: Callable[[], datetime]
     new_id: Callable[[], bytes]
     make_loaders: Callable[[Store], Loaders]
+    export_url: Callable[[str, datetime], str]
+    key_environment: str = keys.TEST
+    webhook_loopback: bool = False
+    seen: Once[Any] = field(default_factory=lambda: Once(SEEN_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +76,11 @@ class Loaders:
 
 @dataclass(slots=True)
 class Context:
-    """One operation's context. `now` is the moment that all its answers speak of."""
+    """One operation's context. `now` is the moment that all its answers speak of.
+
+    Who asks is a person with a token, a program with a `key`, or a guest. `device` is what the client calls itself,
+    `address` where it calls from, `refusals` the codes of what it was refused so far.
+    """
 
     desk: Desk
     request_id: str
@@ -73,6 +88,10 @@ class Context:
     identity: Identity | None
     user_id: str | None
     token: str | None
+    key: ApiKey | None = None
+    device: str | None = None
+    address: str = ""
+    refusals: list[str] = field(default_factory=list)
     loaders: Loaders = field(init=False)
     prefetched: dict[object, Any] = field(default_factory=dict)
 
@@ -85,24 +104,58 @@ class Context:
 
     @property
     def expires_at(self) -> datetime | None:
+        if self.key is not None:
+            return self.key.expires_at
         return self.identity.expires_at if self.identity else None
+
+    @property
+    def key_id(self) -> str | None:
+        """The key whose spending counts; None for a person."""
+        return None if self.key is None else self.key.id
 
     def fresh(self) -> Context:
         """The same viewer for another operation, at the present moment."""
-        return Context(self.desk, self.request_id, self.desk.clock(), self.identity, self.user_id, self.token)
+        now, who = self.desk.clock(), (self.identity, self.user_id, self.token)
+        return Context(self.desk, self.request_id, now, *who, key=self.key, device=self.device, address=self.address)
 
     async def recheck(self) -> bool:
         """Whether the sign-in still holds: a socket asks every minute."""
         try:
             await self.confirm()
-        except Unauthenticated:
+            await self.require_standing()
+        except (Unauthenticated, Forbidden):
             return False
         return True
 
+    async def require_standing(self) -> None:
+        """Refuse an account that is suspended at this moment, whatever the operation has read. One RPC.
+
+        Raises Forbidden. Who has no record passes: what needs one says so.
+        """
+        if self.user_id is not None:
+            (user,) = await self.store.users.get_many([self.user_id])
+            if user is not None and user.erased_at is None:
+                require_active(user)
+
     async def confirm(self) -> None:
         """Refuse a sign-in that was revoked a moment ago: money, keys and roles are not for those (T-A05)."""
-        if self.token is not None:
+        if self.key is not None:
+            keys.require_usable(await self.store.keys.get(self.key.id), self.desk.clock())
+        elif self.token is not None:
             await self.desk.identity.verify(self.token, check_revoked=True)
+
+    def require_scope(self, scope: KeyScope | None) -> None:
+        """Let a person pass, and a key that has the scope; None is what no key may do. Raises Forbidden."""
+        if self.key is None or scope in self.key.scopes:
+            return
+        if scope is None:
+            raise Forbidden("API keys are not for this: sign in as a person, with the idToken of signIn.")
+        has = ", ".join(self.key.scopes)
+        raise Forbidden(f"This needs an API key with the scope {scope}, and this one has {has}: make one, or sign in.")
+
+    def may(self, scope: KeyScope) -> bool:
+        """Whether a person asks, or a key that has the scope."""
+        return self.key is None or scope in self.key.scopes
 
     @property
     def signed_in(self) -> str:
@@ -114,13 +167,13 @@ class Context:
     async def user(self) -> User:
         """The viewer's own record. Raises Unauthenticated when the account has none, as after an erasure."""
         user = await self.loaders.one(USERS, self.signed_in)
-        if user is None:
+        if user is None or user.erased_at is not None:
             raise Unauthenticated("This account is no longer there: sign up again.")
         return user
 
     async def role(self) -> Role:
-        """The viewer's role as the store has it, never as a token claims (T-A10)."""
-        return (await self.user()).role if self.user_id else Role.USER
+        """The viewer's role as the store has it, never as a token claims (T-A10). A key has no office."""
+        return (await self.user()).role if self.user_id and self.key is None else Role.USER
 
     async def viewer(self) -> Viewer | None:
         """The viewer with its role, or None for a guest."""
@@ -139,7 +192,9 @@ class Context:
         return visible_to(record, Viewer(self.user_id) if self.user_id else None)
 
     async def require_role(self, *roles: Role) -> None:
-        """Raises Forbidden unless the viewer has one of the roles."""
+        """Raises Forbidden unless the viewer has one of the roles, and while the account is suspended."""
+        if self.key is None:
+            require_active(await self.user())
         if await self.role() not in roles:
             raise Forbidden("This needs the role " + " or ".join(roles) + ": ask an admin.")
 

@@ -37,6 +37,12 @@ class WalletFrozen(Refusal):
 
 
 @strawberry.type
+class SpendCapReached(Refusal):
+    needed: Dof
+    left: Dof
+
+
+@strawberry.type
 class IdempotencyConflict(Refusal):
     pass
 
@@ -145,6 +151,7 @@ class Conflict(Refusal):
 REFUSALS: Mapping[type[errors.Refusal], type[Refusal]] = {
     errors.InsufficientDof: InsufficientDof,
     errors.WalletFrozen: WalletFrozen,
+    errors.SpendCapReached: SpendCapReached,
     errors.IdempotencyConflict: IdempotencyConflict,
     errors.PriceChanged: PriceChanged,
     errors.InvalidConfiguration: InvalidConfiguration,
@@ -176,6 +183,7 @@ class _Handler:
         self.error_type = shown
 
     def handle(self, exception: errors.Refusal, *, field: StrawberryField, info: Info) -> Refusal:
+        info.context.refusals.append(exception.code.value)
         return self.error_type(code=exception.code, message=exception.message, **_facts(exception))
 
 
@@ -185,6 +193,8 @@ def _facts(refusal: errors.Refusal) -> dict[str, Any]:
             return {"needed": Dof(refusal.needed), "available": Dof(refusal.available)}
         case errors.WalletFrozen():
             return {"debt": Dof(refusal.debt)}
+        case errors.SpendCapReached():
+            return {"needed": Dof(refusal.needed), "left": Dof(refusal.left)}
         case errors.PriceChanged():
             return {"current_version": refusal.current_version}
         case errors.InvalidConfiguration():

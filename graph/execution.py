@@ -10,20 +10,16 @@ A text is parsed and validated once and remembered; requests share the syntax tr
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import datetime
 from inspect import isawaitable
-from typing import Any, NoReturn, Protocol, Self
+from typing import Any, NoReturn
 
 import orjson
 import strawberry
 from graphql import (
-    DocumentNode,
     ExecutionResult,
     Executor,
     FragmentDefinitionNode,
@@ -33,7 +29,6 @@ from graphql import (
     create_source_event_stream,
     execute_root_selection_set,
     execute_subscription_event,
-    map_source_to_response_event,
     parse,
     specified_rules,
     validate,
@@ -43,16 +38,28 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
-from graph.limits import DocumentLimits, estimate_cost, measure_document, over_limit
+from graph.cost import Estimate, estimate_cost
+from graph.limits import DocumentLimits, HeavyLane, measure_document, over_limit
+from graph.once import Once
+from graph.operations import Account, Answer, Gate, OperationContext
+from graph.plans import Plan, Plans
+from graph.requests import GraphQLRequest, discreet
 
 log = logging.getLogger(__name__)
 
-Answer = dict[str, Any]
-"""A GraphQL response: `data` is absent when the request was refused before it ran."""
 
-# A client uses a handful of texts; a few hundred serve every released client. Trees take far more than text.
-_MAX_PLANS = 256
-_MAX_PLANNED_CHARS = 2_000_000
+class Pushed(Answer):
+    """The answer to an event that several subscribers asked the same of: made once, and written as JSON once."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer)
+        self.encoded = orjson.dumps(answer)
+
+
+# The subscribers of one event are told within moments of each other; some kilobytes each.
+_MAX_PUSHED = 1_024
 
 # Mutations outlive their client, so they are counted here.
 _MAX_RUNNING_MUTATIONS = 1_000
@@ -64,92 +71,6 @@ _MAX_MESSAGE_CHARS = 500
 # Strawberry's quicker test; its signature lacks graphql-core's type guard.
 _is_awaitable: Any = optimized_is_awaitable
 
-_INT64 = range(-(2**63), 2**63)
-
-
-class OperationContext(Protocol):
-    """What both doors need of the context that resolvers get; the application's own class satisfies it."""
-
-    @property
-    def request_id(self) -> str: ...
-    @property
-    def user_id(self) -> str | None:
-        """Whose sockets are counted together; None for a guest."""
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """When the sign-in behind it ends (aware, UTC); None if it does not."""
-
-    async def recheck(self) -> bool:
-        """Whether the sign-in still holds: False once it is revoked."""
-
-    def fresh(self) -> Self:
-        """The same viewer for another operation: new loaders, new request id."""
-
-
-class MalformedRequest(ValueError):
-    """The body or message is no GraphQL request; the text says what to send."""
-
-
-@dataclass(frozen=True, slots=True)
-class GraphQLRequest:
-    """The parameters of the GraphQL-over-HTTP specification, section 5."""
-
-    query: str
-    operation_name: str | None = None
-    variables: dict[str, Any] | None = None
-    extensions: dict[str, Any] | None = None
-
-    @classmethod
-    def from_json(cls, value: object) -> GraphQLRequest:
-        """Raises MalformedRequest unless `value` is one JSON object of the right types; no batches."""
-        if not isinstance(value, dict):
-            raise MalformedRequest('Send one JSON object: {"query": "…", "variables": {…}}. Batches are not taken.')
-        query, name = value.get("query"), value.get("operationName")
-        variables, extensions = value.get("variables"), value.get("extensions")
-        if not isinstance(query, str):
-            raise MalformedRequest("`query` must be a string with the GraphQL document.")
-        if name is not None and not isinstance(name, str):
-            raise MalformedRequest("`operationName` must be a string or null.")
-        if variables is not None and not isinstance(variables, dict):
-            raise MalformedRequest("`variables` must be an object or null.")
-        if extensions is not None and not isinstance(extensions, dict):
-            raise MalformedRequest("`extensions` must be an object or null.")
-        return cls(query, name, variables, extensions)
-
-
-def decode_json(raw: bytes) -> object:
-    """Strict JSON: UTF-8 without BOM, finite numbers, integers of 64 bits, no key twice, 1,000 levels at most.
-
-    orjson checks the bytes (it also refuses lone surrogates, which could not be sent back); the standard
-    library's decoder is then asked for what orjson lets pass: a key given twice, an integer turned float.
-    Raises MalformedRequest with a sentence about the first offence.
-    """
-    try:
-        orjson.loads(raw)
-        return _JSON.decode(raw.decode())
-    except orjson.JSONDecodeError as error:
-        raise MalformedRequest(f"The JSON cannot be read: {error}.") from None
-    except RecursionError:
-        raise MalformedRequest("The JSON is nested too deeply.") from None
-
-
-def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise MalformedRequest("The JSON gives a key twice in one object; send each key once.")
-    return found
-
-
-def _int64(digits: str) -> int:
-    # The length comes first: reading a hundred thousand digits is itself the attack.
-    if len(digits) > 20 or (number := int(digits)) not in _INT64:
-        raise MalformedRequest("The JSON holds an integer beyond 64 bits; send such a number as a string.")
-    return number
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_object_of, parse_int=_int64)
-
 
 class _Refused(Exception):
     """The request does not run; `errors` say why."""
@@ -157,39 +78,6 @@ class _Refused(Exception):
     def __init__(self, errors: Sequence[GraphQLError]) -> None:
         super().__init__(errors[0].message)
         self.errors = errors
-
-
-@dataclass(slots=True)
-class _Plan:
-    """A validated text. `costs` holds, per operation name, a cost that no variable changes."""
-
-    document: DocumentNode
-    fragments: dict[str, FragmentDefinitionNode]
-    costs: dict[str | None, int] = field(default_factory=dict)
-
-
-class _Plans:
-    """The texts used last, in bounds. Refused texts are not kept: garbage must not push out what clients use."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, _Plan] = OrderedDict()
-        self._chars = 0
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, text: str) -> _Plan | None:
-        plan = self._kept.get(text)
-        if plan is not None:
-            self._kept.move_to_end(text)
-        return plan
-
-    def keep(self, text: str, plan: _Plan) -> None:
-        self._kept[text] = plan
-        self._chars += len(text)
-        while len(self._kept) > _MAX_PLANS or self._chars > _MAX_PLANNED_CHARS:
-            dropped, _ = self._kept.popitem(last=False)
-            self._chars -= len(dropped)
 
 
 class Execution:
@@ -200,6 +88,7 @@ class Execution:
         present: formats one error that a resolver (or a door's own code, through `present_fault`) raised;
             `original_error` holds the exception. It masks what clients may not read and sets `extensions.code`.
         introspection: off in production, and with it every "Did you mean …".
+        gate: lets operations in and hears of their ends; without one, only the texts' own limits hold.
     """
 
     def __init__(
@@ -209,6 +98,7 @@ class Execution:
         present: Callable[[GraphQLError], Mapping[str, Any]],
         limits: DocumentLimits | None = None,
         introspection: bool = False,
+        gate: Gate | None = None,
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("Schema extensions and directives would be skipped; use field extensions instead.")
@@ -220,8 +110,11 @@ class Execution:
         self._introspection = introspection
         guard = MaxIntrospectionDepthRule if introspection else NoSchemaIntrospectionCustomRule
         self._rules = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule, guard)
-        self._plans = _Plans()
+        self._plans = Plans()
+        self._gate = gate
+        self._heavy = HeavyLane()
         self._mutations: set[asyncio.Task[Answer]] = set()
+        self._pushed: Once[Pushed] = Once(_MAX_PUSHED)
 
     @property
     def planned_texts(self) -> int:
@@ -233,15 +126,9 @@ class Execution:
 
         Never raises for what a client sent: `{"errors": […]}` without `data` is a refused request.
         """
-        try:
-            executor = self._executor(request, context)
-            if executor.operation.operation is OperationType.SUBSCRIPTION:
-                self._refuse("Subscriptions run over WebSocket (graphql-transport-ws) at this same address.")
-            return await self._run(executor)
-        except _Refused as refused:
-            return _refusal(refused.errors)
-        except Exception as fault:  # A fault of ours or of graphql-core before any resolver: masked like the rest.
-            return self.present_fault(fault)
+        answer = await self._accounted(request, context, streams=False)
+        assert isinstance(answer, dict), "only `subscribe` streams"
+        return answer
 
     async def subscribe(
         self, request: GraphQLRequest, context: OperationContext
@@ -249,22 +136,55 @@ class Execution:
         """Runs any operation: a subscription gives a stream of answers, everything else one answer.
 
         A subscription that cannot start gives `{"errors": […]}`. Each event runs with `context.fresh()`,
-        so that a socket open for a day does not read a day-old loader. An answer without `data` inside
-        the stream is its last: the source failed.
+        so that a socket open for a day does not read a day-old loader. An event that has a `share_key` runs
+        once for all who ask the same of it, and the key holds all that the answer depends on. An answer without
+        `data` inside the stream is its last: the source failed.
         """
+        return await self._accounted(request, context, streams=True)
+
+    async def _accounted(
+        self, request: GraphQLRequest, context: OperationContext, *, streams: bool
+    ) -> Answer | AsyncGenerator[Answer, None]:
+        """Run an operation and tell the gate, and the client, what it took."""
+        account = Account()
+        if self._gate is None:
+            return await self._begin(request, context, account, streams=streams)
+        began = time.perf_counter()
+        with self._gate.measure() as used:
+            outcome = await self._begin(request, context, account, streams=streams)
+        account.use(used, time.perf_counter() - began)
+        answer = outcome if isinstance(outcome, dict) else None
+        self._gate.ended(account, context, answer)
+        if answer is not None and account.limit is not None:
+            answer["extensions"] = {"cost": account.cost}
+        return outcome
+
+    async def _begin(
+        self, request: GraphQLRequest, context: OperationContext, account: Account, *, streams: bool
+    ) -> Answer | AsyncGenerator[Answer, None]:
         try:
-            executor = self._executor(request, context)
-            if executor.operation.operation is not OperationType.SUBSCRIPTION:
-                return await self._run(executor)
+            executor, estimate = self._executor(request, context)
+            kind = executor.operation.operation
+            account.kind, account.requested = kind.value, estimate.reads
+            account.name = executor.operation.name.value if executor.operation.name else None
+            account.fields = tuple(dict.fromkeys(node.name.value for node in estimate.roots))
+            if kind is OperationType.SUBSCRIPTION and not streams:
+                self._refuse("Subscriptions run over WebSocket (graphql-transport-ws) at this same address.")
+            if self._gate is not None:
+                await self._gate.admit(account, estimate, executor.variable_values.coerced, context)
+            if kind is not OperationType.SUBSCRIPTION:
+                async with self._heavy.enter(estimate.values):
+                    return await self._run(executor)
             source = create_source_event_stream(executor)
             source = await source if isawaitable(source) else source
         except _Refused as refused:
-            return _refusal(refused.errors)
-        except Exception as fault:
+            return _refusal(refused.errors, request.variables)
+        except Exception as fault:  # A fault of ours or of graphql-core before any resolver: masked like the rest.
             return self.present_fault(fault)
         if isinstance(source, ExecutionResult):
             return {"errors": [self._present(error) for error in source.errors or ()]}
-        return self._events(executor, source, context)
+        asked = (request.query, request.operation_name, orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS))
+        return self._events(executor, source, context, asked)
 
     def present_fault(self, fault: Exception) -> Answer:
         """The answer for an exception outside resolvers, such as a refused token."""
@@ -277,7 +197,7 @@ class Execution:
             await asyncio.wait(self._mutations, timeout=timeout_seconds)
         return len(self._mutations)
 
-    def _plan(self, text: str) -> _Plan:
+    def _plan(self, text: str) -> Plan:
         plan = self._plans.get(text)
         if plan is not None:
             return plan
@@ -307,12 +227,12 @@ class Execution:
             for definition in document.definitions
             if isinstance(definition, FragmentDefinitionNode)
         }
-        plan = _Plan(document, fragments)
+        plan = Plan(document, fragments)
         self._plans.keep(text, plan)
         return plan
 
-    def _executor(self, request: GraphQLRequest, context: OperationContext) -> Executor[Any]:
-        """The chosen operation with its variables, within limits, ready to run; raises _Refused."""
+    def _executor(self, request: GraphQLRequest, context: OperationContext) -> tuple[Executor[Any], Estimate]:
+        """The chosen operation with its variables, ready to run, and what it asks for; raises _Refused."""
         plan = self._plan(request.query)
         built = self._executor_class.build(
             self._schema,
@@ -326,23 +246,24 @@ class Execution:
         )
         if isinstance(built, list):
             raise _Refused(built)
-        cost = plan.costs.get(request.operation_name)
-        if cost is None:
+        found = plan.estimates.get(request.operation_name)
+        if found is None:
             found = estimate_cost(
                 self._schema, built.operation, plan.fragments, built.variable_values.coerced, self._limits
             )
-            cost = found.cost
             if not found.varies:
-                plan.costs[request.operation_name] = cost
-        if cost > self._limits.max_cost:
+                plan.estimates[request.operation_name] = found
+        if found.values > self._limits.max_values:
             error = over_limit(
-                f"The answer could hold {cost} values; at most {self._limits.max_cost} are answered."
+                f"The answer could hold {found.values} values; at most {self._limits.max_values} are answered."
                 " Ask for smaller pages (`first`) or fewer fields.",
                 built.operation,
+                cost=found.values,
+                limit=self._limits.max_values,
             )
             log.info("operation refused: %s", error.message)
             raise _Refused([error])
-        return built
+        return built, found
 
     async def _run(self, executor: Executor[Any]) -> Answer:
         if executor.operation.operation is not OperationType.MUTATION:
@@ -363,16 +284,25 @@ class Execution:
             return {**self.present_fault(fault), "data": None}
 
     async def _events(
-        self, executor: Executor[Any], source: Any, context: OperationContext
+        self, executor: Executor[Any], source: Any, context: OperationContext, asked: Hashable
     ) -> AsyncGenerator[Answer, None]:
-        def run_event(event: Executor[Any]) -> Any:
+        async def run(event: Executor[Any]) -> Answer:
             event.context_value = context.fresh()
-            return execute_subscription_event(event)
+            result = execute_subscription_event(event)
+            return self._answer(await result if isawaitable(result) else result)
 
-        async with aclosing(map_source_to_response_event(executor, source, run_event)) as events:
+        async def share(event: Executor[Any]) -> Pushed:
+            return Pushed(await run(event))
+
+        async def tell(payload: Any) -> Answer:
+            event = executor.build_per_event_executor(payload)
+            key = getattr(payload, "share_key", None)
+            return await (run(event) if key is None else self._pushed.get((asked, key), lambda: share(event)))
+
+        async with aclosing(source):
             try:
-                async for result in events:
-                    yield self._answer(result)
+                async for payload in source:
+                    yield await tell(payload)
             except Exception as fault:  # The source ends here, and the client learns that it did.
                 yield self.present_fault(fault)
 
@@ -385,13 +315,13 @@ class Execution:
         raise _Refused([GraphQLError(message, extensions={"code": code})])
 
 
-def _refusal(errors: Sequence[GraphQLError]) -> Answer:
+def _refusal(errors: Sequence[GraphQLError], variables: Mapping[str, Any] | None) -> Answer:
     """Errors about the request itself: their texts speak only of what the client sent, so none is masked."""
     return {
         "errors": [
             {
                 **error.formatted,
-                "message": error.message[:_MAX_MESSAGE_CHARS],
+                "message": discreet(error.message[:_MAX_MESSAGE_CHARS], variables),
                 "extensions": {"code": "BAD_USER_INPUT", **(error.extensions or {})},
             }
             for error in errors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import wraps
 from typing import Any
@@ -10,36 +10,67 @@ from typing import Any
 import strawberry
 from strawberry.types.base import StrawberryObjectDefinition
 
+from domain.keys import KeyScope
 from graph.context import Info
-from graph.permissions import Gate, Permission
+from graph.permissions import Gate, KeyGate, Keys, Permission, Standing
 
 
-def query(resolver: Callable[..., Any], permission: Permission) -> Any:
-    field = strawberry.field(resolver=resolver, extensions=[Gate(permission, confirms=False)])
-    return _printed(field, permission)
+def query(resolver: Callable[..., Any], permission: Permission, keys: KeyScope | None = None) -> Any:
+    field = strawberry.field(resolver=resolver, extensions=[Gate(permission, keys, confirms=False)])
+    return _printed(field, permission, keys)
 
 
-def mutation(resolver: Callable[..., Any], permission: Permission) -> Any:
-    field = strawberry.mutation(resolver=resolver, extensions=[Gate(permission, confirms=True)])
-    return _printed(field, permission)
+def mutation(
+    resolver: Callable[..., Any],
+    permission: Permission,
+    keys: KeyScope | None = None,
+    *,
+    standing: Standing = Standing.AT_THE_DOOR,
+) -> Any:
+    gate = Gate(permission, keys, confirms=True, standing=standing)
+    field = strawberry.mutation(resolver=resolver, extensions=[gate])
+    return _printed(field, permission, keys)
 
 
-def subscription(resolver: Callable[..., AsyncGenerator[Any, None]], permission: Permission) -> Any:
+def subscription(
+    resolver: Callable[..., AsyncGenerator[Any, None]], permission: Permission, keys: KeyScope | None = None
+) -> Any:
     """Strawberry extends no source of events, so the gate stands in front of the source itself."""
 
     @wraps(resolver)
     async def gated(info: Info, **arguments: Any) -> AsyncGenerator[Any, None]:
+        info.context.require_scope(keys)
         await permission.check(info.context)
         async with aclosing(resolver(info, **arguments)) as events:
             async for event in events:
                 yield event
 
-    return _printed(strawberry.subscription(resolver=gated), permission)
+    return _printed(strawberry.subscription(resolver=gated), permission, keys)
 
 
-def _printed(field: Any, permission: Permission) -> Any:
+def _printed(field: Any, permission: Permission, keys: KeyScope | None) -> Any:
     field.directives.append(permission.directive)
+    if keys is not None:
+        field.directives.append(Keys(scope=keys))
     return field
+
+
+def open_to_keys(type_: type, scopes: Mapping[str, KeyScope]) -> None:
+    """Say what API keys may read of a type, by field; all that is not named is closed to them, whoever adds it.
+
+    Raises LookupError for a name that the type does not have. Saying it again changes nothing.
+    """
+    definition: StrawberryObjectDefinition = type_.__strawberry_definition__  # type: ignore[attr-defined]
+    unknown = scopes.keys() - {field.python_name for field in definition.fields}
+    if unknown:
+        raise LookupError(f"{type_.__name__} has no field {', '.join(sorted(unknown))}")
+    for field in definition.fields:
+        if field.base_resolver is None or any(isinstance(each, KeyGate) for each in field.extensions):
+            continue  # a plain attribute, such as the id, is the type's own name
+        scope = scopes.get(field.python_name)
+        field.extensions.append(KeyGate(scope))
+        if scope is not None:
+            field.directives = [*field.directives, Keys(scope=scope)]
 
 
 def require_gates(*roots: type) -> None:

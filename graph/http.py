@@ -8,25 +8,20 @@ before it is read whole. Every refusal is a GraphQL error in JSON; no input lead
 from __future__ import annotations
 
 import asyncio
-import base64
 import math
-import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graph.execution import (
-    Answer,
-    Execution,
-    GraphQLRequest,
-    MalformedRequest,
-    OperationContext,
-    decode_json,
-)
+from graph.execution import Execution
+from graph.graphiql import page
+from graph.operations import Answer, OperationContext
+from graph.requests import GraphQLRequest, MalformedRequest, decode_json
+from graph.sse import EVENT_STREAM, StreamDoor
 
 GRAPHQL_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
@@ -41,9 +36,6 @@ _STATUS_OF_CODE = {
 }
 
 _SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-# A browser may remember a preflight for this long; two hours is the most that Chromium keeps.
-_PREFLIGHT_SECONDS = 7_200
 
 
 class _Refusal(Exception):
@@ -86,6 +78,8 @@ def negotiate(accept: str | None) -> str | None:
     """
     if accept is None or not accept.strip():
         return PLAIN_JSON
+    if accept.partition(";")[0].strip().lower() == EVENT_STREAM:
+        return EVENT_STREAM
     qualities: dict[str, float] = {}
     for part in accept.split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
@@ -101,6 +95,11 @@ def negotiate(accept: str | None) -> str | None:
     return best if weight(best)[0] > 0 else None
 
 
+def _written(media: str | None) -> str:
+    """The media type of a refusal: one that is no stream."""
+    return PLAIN_JSON if media is None or media == EVENT_STREAM else media
+
+
 def _quality(text: str) -> float:
     try:
         return float(text)
@@ -111,6 +110,7 @@ def _quality(text: str) -> float:
 def graphql_route(
     execution: Execution,
     make_context: Callable[[Request], Awaitable[OperationContext]],
+    streams: StreamDoor,
     *,
     graphiql: bool,
     allowed_origins: Collection[str],
@@ -122,18 +122,22 @@ def graphql_route(
     Args:
         make_context: reads the headers (the body is already spent). What it raises is presented by
             `execution.present_fault`, and the code decides the status: UNAUTHENTICATED is 401.
+        streams: answers who accepts text/event-stream and nothing else.
         graphiql: whether a browser's GET gets a page to try queries on; never in production.
         allowed_origins: `scheme://host[:port]` of web clients on other hosts; the own host is always allowed.
         body_limit_bytes: more is 413, before it is read.
         body_timeout_seconds: a body that takes longer to arrive is 408.
     """
-    return _Door(execution, make_context, graphiql, frozenset(allowed_origins), body_limit_bytes, body_timeout_seconds)
+    return _Door(
+        execution, make_context, streams, graphiql, frozenset(allowed_origins), body_limit_bytes, body_timeout_seconds
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Door:
     execution: Execution
     make_context: Callable[[Request], Awaitable[OperationContext]]
+    streams: StreamDoor
     graphiql: bool
     allowed_origins: frozenset[str]
     body_limit_bytes: int
@@ -145,14 +149,10 @@ class _Door:
         try:
             response = await self._respond(request, media)
         except _Refusal as refusal:
-            response = _json(refusal.answer, refusal.status, media or PLAIN_JSON, refusal.headers)
+            response = _json(refusal.answer, refusal.status, _written(media), refusal.headers)
         except _ClientLeft:
             return
-        origin = request.headers.get("origin")
-        if origin in self.allowed_origins:
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = "X-Request-Id"
-        response.headers["Vary"] = "Accept, Origin"
+        response.headers["Vary"] = "Accept"
         await response(scope, receive, send)
 
     async def _respond(self, request: Request, media: str | None) -> Response:
@@ -160,26 +160,34 @@ class _Door:
         if not origin_is_welcome(headers, self.allowed_origins):
             raise _Refusal(403, "This origin may not use the API; ask for it to be allowed.", "FORBIDDEN")
         if request.method == "GET" and self.graphiql and "text/html" in headers.get("accept", ""):
-            return _page()
+            return page()
         if request.method == "OPTIONS":
-            return _preflight(headers)
+            return Response(None, 204, {"Allow": "POST, OPTIONS"})  # a browser's preflight never comes this far
         if request.method != "POST":
             allow = "POST, OPTIONS, GET" if self.graphiql else "POST, OPTIONS"
             raise _Refusal(405, "Send GraphQL with POST and application/json.", headers={"Allow": allow})
         if media is None:
-            raise _Refusal(406, f"Accept {GRAPHQL_JSON} or {PLAIN_JSON}.")
+            raise _Refusal(406, f"Accept {GRAPHQL_JSON}, {PLAIN_JSON} or {EVENT_STREAM}.")
         _check_content(headers)
         parameters = _parse(await self._read(request))
         try:
             context = await self.make_context(request)
         except Exception as fault:
             answer = self.execution.present_fault(fault)
-            return _json(answer, _status(answer), media, _hints(answer))
+            return _json(answer, _status(answer), _written(media), _hints(answer))
+        if media == EVENT_STREAM:
+            address = request.client.host if request.client else ""
+            opened = await self.streams.open(parameters, context, address)
+            return (
+                opened if isinstance(opened, Response) else _json(opened, _status(opened), PLAIN_JSON, _hints(opened))
+            )
         answer = await self.execution.execute(parameters, context)
         named = {"X-Request-Id": context.request_id}
         status = 200 if "data" in answer else _status(answer)
         if status == 400 and media == PLAIN_JSON:
             status = 200  # The specification: under application/json a well-formed request is answered 200.
+        if status != 200:
+            named |= _hints(answer)
         try:
             return _json(answer, status, media, named)
         except TypeError as fault:  # A scalar that is no JSON: ours to mend, the client learns nothing of it.
@@ -254,129 +262,3 @@ def _json(answer: Answer, status: int, media: str, headers: Mapping[str, str]) -
         status,
         {"Content-Type": f"{media}; charset=utf-8", **_SECURITY_HEADERS, **headers},
     )
-
-
-def _preflight(headers: Mapping[str, str]) -> Response:
-    """CORS: what a page of an allowed origin may send. `_Door` adds the origin itself."""
-    allowed = {
-        "Allow": "POST, OPTIONS",
-        "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "authorization, content-type, x-request-id",
-        "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
-    }
-    return Response(None, 204, {**_SECURITY_HEADERS, **allowed})
-
-
-def _page() -> Response:
-    """A page to write queries on, without anything from another host."""
-    nonce = base64.b64encode(secrets.token_bytes(16)).decode()
-    policy = (
-        f"default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self';"
-        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    headers = {**_SECURITY_HEADERS, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
-    return HTMLResponse(_PAGE.replace("NONCE", nonce), headers=headers)
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>JIGA Store: GraphQL</title>
-<style nonce="NONCE">
-  :root { color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif; }
-  body { margin: 0; display: grid; grid-template-columns: 1fr 1fr 22rem; height: 100vh; }
-  section { display: flex; flex-direction: column; gap: .4rem; padding: .8rem; min-height: 0; overflow: auto; }
-  textarea, input, pre { font: 13px/1.45 ui-monospace, monospace; box-sizing: border-box; width: 100%; }
-  textarea, input, button { padding: .5rem; border: 1px solid #8888; border-radius: 4px; }
-  #query { flex: 3; } #variables { flex: 1; } pre { flex: 1; margin: 0; white-space: pre-wrap; }
-  details > div { padding-left: 1rem; } code { color: #07a; }
-  @media (max-width: 60rem) { body { grid-template-columns: 1fr; height: auto; } #query { min-height: 14rem; } }
-</style></head><body>
-<section aria-label="Request">
-  <label for="query">Query (Ctrl+Enter runs it)</label>
-  <textarea id="query" spellcheck="false">{ __typename }</textarea>
-  <label for="variables">Variables (JSON)</label><textarea id="variables" spellcheck="false"></textarea>
-  <label for="token">Bearer token</label><input id="token" type="password" autocomplete="off">
-  <button id="run">Run</button>
-</section>
-<section aria-label="Answer"><span id="status">Answer</span><pre id="answer" aria-live="polite"></pre></section>
-<section aria-label="Schema"><label for="find">Schema</label><input id="find" placeholder="type or field">
-  <div id="docs">Introspection is off.</div></section>
-<script nonce="NONCE">
-const el = id => document.getElementById(id);
-const bearer = () => el("token").value.trim();
-let socket = null;
-
-async function post(query, variables) {
-  const headers = { "content-type": "application/json", accept: "application/graphql-response+json" };
-  if (bearer()) headers.authorization = "Bearer " + bearer();
-  const body = JSON.stringify({ query, variables });
-  const answer = await fetch(location.pathname, { method: "POST", headers, body });
-  return [answer.status, await answer.json()];
-}
-
-function listen(query, variables) {
-  socket = new WebSocket(location.href.replace(/^http/, "ws").split("#")[0], "graphql-transport-ws");
-  const say = message => socket.send(JSON.stringify(message));
-  socket.onopen = () => say({ type: "connection_init", payload: bearer() ? { token: bearer() } : {} });
-  socket.onclose = event => { el("status").textContent = "Closed " + event.code + " " + event.reason; };
-  socket.onmessage = ({ data }) => {
-    const message = JSON.parse(data);
-    if (message.type === "connection_ack") say({ id: "1", type: "subscribe", payload: { query, variables } });
-    else if (message.type === "ping") say({ type: "pong" });
-    else el("answer").prepend(JSON.stringify(message.payload ?? message.type, null, 2) + "\\n\\n");
-  };
-}
-
-async function run() {
-  if (socket) { socket.onclose = null; socket.close(1000); socket = null; }
-  el("answer").textContent = "";
-  el("status").textContent = "Running";
-  try {
-    const variables = JSON.parse(el("variables").value.trim() || "{}");
-    const query = el("query").value;
-    if (/^\\s*subscription\\b/.test(query.replace(/#.*/g, ""))) {
-      el("status").textContent = "Listening";
-      return listen(query, variables);
-    }
-    const [status, answer] = await post(query, variables);
-    el("status").textContent = "Answer " + status;
-    el("answer").textContent = JSON.stringify(answer, null, 2);
-  } catch (error) { el("status").textContent = String(error); }
-}
-
-const named = type => type.ofType ? named(type.ofType) : type.name;
-function show(types) {
-  const wanted = el("find").value.trim().toLowerCase();
-  el("docs").replaceChildren(...types.flatMap(type => {
-    const members = [...(type.fields || []), ...(type.inputFields || []), ...(type.enumValues || [])];
-    const lines = members.map(member => member.name + (member.args && member.args.length
-      ? "(" + member.args.map(arg => arg.name + ": " + named(arg.type)).join(", ") + ")" : "")
-      + (member.type ? ": " + named(member.type) : ""));
-    const fits = text => text.toLowerCase().includes(wanted);
-    const found = fits(type.name) ? lines : lines.filter(fits);
-    if (!found.length) return [];
-    const box = document.createElement("details"), title = document.createElement("summary");
-    title.textContent = type.name;
-    box.open = wanted !== "" || /^(Query|Mutation|Subscription)$/.test(type.name);
-    box.append(title, ...found.map(line => {
-      const row = document.createElement("div"), code = document.createElement("code");
-      code.textContent = line;
-      row.append(code);
-      return row;
-    }));
-    return [box];
-  }));
-}
-
-const TYPE = "type { name ofType { name ofType { name ofType { name } } } }";
-post("{ __schema { types { name fields { name args { name " + TYPE + " } " + TYPE + " }"
-  + " inputFields { name " + TYPE + " } enumValues { name } } } }").then(([, answer]) => {
-  if (!answer.data) return;
-  const types = answer.data.__schema.types.filter(type => !type.name.startsWith("__"));
-  el("find").oninput = () => show(types);
-  show(types);
-});
-el("run").onclick = run;
-document.addEventListener("keydown", event => { if (event.ctrlKey && event.key === "Enter") run(); });
-</script></body></html>
-"""

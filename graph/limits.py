@@ -1,10 +1,8 @@
 """What a GraphQL document may ask for, measured on its text before any resolver runs; and a socket's bounds.
 
-Two measures of a document, each linear in the size of the document:
-
-* `measure_document` reads the bare syntax tree (no schema), so it also protects validation, whose
-  field-merging rule is quadratic. Fragments are counted once and multiplied, never walked twice.
-* `estimate_cost` reads the tree with its types and variables: how many values the answer can hold.
+`measure_document` reads the bare syntax tree (no schema), so it also protects validation, whose field-merging rule is
+quadratic. Fragments are counted once and multiplied, never walked twice. What an operation costs, which needs types and
+variables, is `graph.cost`.
 
 `@skip` and `@include` are counted as if the field were asked for: a limit is on the shape of the text.
 The figures follow the OWASP GraphQL cheat sheet and graphql-armor, widened where Relay connections
@@ -13,10 +11,11 @@ need it (`viewer { sessions { edges { node { agent { listing { …` is ten deep 
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from graphql import (
     DocumentNode,
@@ -24,23 +23,14 @@ from graphql import (
     FragmentDefinitionNode,
     FragmentSpreadNode,
     GraphQLError,
-    GraphQLField,
-    GraphQLNamedType,
-    GraphQLSchema,
     InlineFragmentNode,
-    IntValueNode,
-    ListValueNode,
     OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
     TokenKind,
-    ValueNode,
-    VariableNode,
-    get_named_type,
-    get_nullable_type,
-    is_list_type,
-    value_from_ast_untyped,
 )
+
+from domain.errors import RateLimited
 
 # Python frames that one walk may nest: depth limits count fields only, and inline fragments nest for free.
 _MAX_NESTED_SETS = 64
@@ -53,7 +43,7 @@ _INTROSPECTION = frozenset({"__schema", "__type"})
 class DocumentLimits:
     """Upper bounds of one document; the unit is in each name (`max_depth`: nested fields, a root field is 1).
 
-    `max_cost` counts values in the answer: a field of each object, times the size of every list around it.
+    `max_values` counts values in the answer: a field of each object, times the size of every list around it.
     It is about half a second of graphql-core's time, so that one request cannot hold the loop for longer.
     """
 
@@ -68,7 +58,7 @@ class DocumentLimits:
     max_operations: int = 50
     max_field_pairs: int = 5_000
     """Pairs of fields that share a place in the answer: what the validation rule on merging compares, one by one."""
-    max_cost: int = 20_000
+    max_values: int = 20_000
     default_page_items: int = 20
     """Items of a connection whose `first` is left out (contract: default 20)."""
     assumed_list_items: int = 10
@@ -84,9 +74,9 @@ class _Size:
     width: int = 0
 
 
-def over_limit(message: str, *nodes: FieldNode | OperationDefinitionNode) -> GraphQLError:
-    """The error of a request that is well formed and asks for too much."""
-    return GraphQLError(message, list(nodes), extensions={"code": "COST_LIMIT_EXCEEDED"})
+def over_limit(message: str, *nodes: FieldNode | OperationDefinitionNode, **facts: int) -> GraphQLError:
+    """The error of a request that is well formed and asks for too much; `facts` go into its extensions."""
+    return GraphQLError(message, list(nodes), extensions={"code": "COST_LIMIT_EXCEEDED", **facts})
 
 
 def measure_document(document: DocumentNode, limits: DocumentLimits) -> None:
@@ -165,7 +155,7 @@ class _Walk:
                     fragment = self._fragments.get(node.name.value)
                     yield from self._fields_of([fragment.selection_set] if fragment else [])
                 else:
-                    yield from self._fields_of([_inline(node).selection_set])
+                    yield from self._fields_of([inline_of(node).selection_set])
 
     def _measure(self, selection_set: SelectionSetNode | None, nested: int) -> _Size:
         if selection_set is None:
@@ -183,7 +173,7 @@ class _Walk:
             elif isinstance(node, FragmentSpreadNode):
                 inner = self._measure_fragment(node.name.value, nested + 1)
             else:
-                inner = self._measure(_inline(node).selection_set, nested + 1)
+                inner = self._measure(inline_of(node).selection_set, nested + 1)
             selections += 1 + inner.selections
             depth = max(depth, inner.depth)
             width += inner.width
@@ -216,101 +206,11 @@ class _Walk:
         return size
 
 
-def _inline(node: SelectionNode) -> InlineFragmentNode:
+def inline_of(node: SelectionNode) -> InlineFragmentNode:
+    """What a selection is that is neither a field nor a spread."""
     # The third and last kind of selection that the grammar knows.
     assert isinstance(node, InlineFragmentNode)
     return node
-
-
-@dataclass(slots=True)
-class Estimate:
-    """Values that an answer can hold, and whether another set of variables would change the figure."""
-
-    cost: int = 0
-    varies: bool = False
-
-
-def estimate_cost(
-    schema: GraphQLSchema,
-    operation: OperationDefinitionNode,
-    fragments: Mapping[str, FragmentDefinitionNode],
-    variables: Mapping[str, Any],
-    limits: DocumentLimits,
-) -> Estimate:
-    """How many values the answer can hold; for a validated operation within `measure_document`'s limits.
-
-    A field that takes `first` yields that many items: itself when it is a list, else through the lists
-    directly inside it (`edges`, `nodes`). A list asked for by `ids` is as long as `ids`. `first` is not
-    clamped here: who asks for a million is told so, whatever the resolver would have made of it.
-    """
-    root = schema.get_root_type(operation.operation)
-    pricing = _Pricing(schema, fragments, variables, limits)
-    pricing.estimate.cost = pricing.price(operation.selection_set, root, limits.assumed_list_items)
-    return pricing.estimate
-
-
-class _Pricing:
-    """One walk over a typed operation; expansion is bounded by `max_selections`, so it is walked outright."""
-
-    def __init__(
-        self,
-        schema: GraphQLSchema,
-        fragments: Mapping[str, FragmentDefinitionNode],
-        variables: Mapping[str, Any],
-        limits: DocumentLimits,
-    ) -> None:
-        self._schema = schema
-        self._fragments = fragments
-        self._variables = variables
-        self._limits = limits
-        self.estimate = Estimate()
-
-    def price(self, selection_set: SelectionSetNode | None, parent: GraphQLNamedType | None, items: int) -> int:
-        """Values under one object of `parent`, whose plain lists hold `items` each."""
-        if selection_set is None or parent is None:
-            return 0
-        total = 0
-        for node in selection_set.selections:
-            if isinstance(node, FieldNode):
-                total += self._price_field(node, parent, items)
-            elif isinstance(node, FragmentSpreadNode):
-                fragment = self._fragments[node.name.value]
-                on = self._schema.get_type(fragment.type_condition.name.value)
-                total += self.price(fragment.selection_set, on, items)
-            else:
-                inline = _inline(node)
-                named = inline.type_condition
-                on = self._schema.get_type(named.name.value) if named else parent
-                total += self.price(inline.selection_set, on, items)
-        return total
-
-    def _price_field(self, node: FieldNode, parent: GraphQLNamedType, items: int) -> int:
-        field = None if node.name.value.startswith("__") else self._schema.get_field(parent, node.name.value)  # type: ignore[arg-type]
-        if field is None or node.selection_set is None:
-            return 1
-        page = self._page_items(node, field)
-        is_list = is_list_type(get_nullable_type(field.type))
-        inside = page if page is not None and not is_list else self._limits.assumed_list_items
-        inner = self.price(node.selection_set, get_named_type(field.type), inside)
-        times = (items if page is None else page) if is_list else 1
-        return times * (1 + inner)
-
-    def _page_items(self, node: FieldNode, field: GraphQLField) -> int | None:
-        """What `first` or `ids` says, at least 1; None where the field takes neither."""
-        given = {argument.name.value: argument.value for argument in node.arguments or ()}
-        if "first" in field.args:
-            first = self._value(given["first"]) if "first" in given else None
-            return max(1, first) if isinstance(first, int) else self._limits.default_page_items
-        if "ids" in given and "ids" in field.args:
-            ids = self._value(given["ids"])
-            return max(1, len(ids)) if isinstance(ids, list) else 1
-        return None
-
-    def _value(self, node: ValueNode) -> Any:
-        if isinstance(node, VariableNode):
-            self.estimate.varies = True
-            return self._variables.get(node.name.value)
-        return value_from_ast_untyped(node) if isinstance(node, IntValueNode | ListValueNode) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,3 +253,38 @@ class TokenBucket:
             return False
         self._left -= 1
         return True
+
+
+class HeavyLane:
+    """Large answers are made few at a time: graphql-core completes a list without giving the loop to anybody else, and
+    between two of them everybody's small ones go first (T-G13).
+    """
+
+    HEAVY_VALUES = 2_000
+    """From here on an operation is large: some 50 ms of the loop."""
+    AT_ONCE = 2
+    """One is made while the other waits for the backend."""
+    WAITING_MAX = 64
+    """Each takes half a second of the loop: the last of them waits half a minute, and more are told to come back."""
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore(self.AT_ONCE)
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def enter(self, values: int) -> AsyncIterator[None]:
+        """Hold a place while an operation of so many values runs. Raises RateLimited when too many wait."""
+        if values < self.HEAVY_VALUES:
+            yield
+            return
+        if self._waiting >= self.WAITING_MAX:
+            raise RateLimited("Too many large queries wait; ask for smaller pages.", retry_after_seconds=5)
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._places.release()

@@ -1,7 +1,8 @@
-"""The contract's scalars that Strawberry does not bring: Dof."""
+"""The contract's scalars that Strawberry does not bring: Dof. And what a client's moment must be."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import strawberry
@@ -23,3 +24,14 @@ DOF = strawberry.scalar(
     serialize=lambda value: value.units,
     parse_value=_parse,
 )
+
+
+def moment(given: datetime, field: str) -> datetime:
+    """A client's moment in UTC. Raises BadInput for one without a time zone, and for one that no calendar has there."""
+    name = field.rpartition(".")[2]
+    if given.tzinfo is None:
+        raise BadInput(f"Say the time zone of {name}, as in 2030-01-01T00:00:00Z.", field=field)
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        raise BadInput(f"{name} lies outside the years 1 to 9999 of UTC: send another moment.", field=field) from None

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Coroutine
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -22,16 +21,12 @@ import orjson
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from graph.execution import (
-    Answer,
-    Execution,
-    GraphQLRequest,
-    MalformedRequest,
-    OperationContext,
-    decode_json,
-)
+from graph.execution import Execution, Pushed
 from graph.http import origin_is_welcome
-from graph.limits import SocketLimits, TokenBucket
+from graph.limits import TokenBucket
+from graph.operations import Answer, OperationContext
+from graph.places import RETRY_MILLISECONDS, Places
+from graph.requests import GraphQLRequest, MalformedRequest, decode_json
 from graph.send_queue import SendQueue, Stopped
 
 log = logging.getLogger(__name__)
@@ -55,9 +50,6 @@ _MAX_ID_CHARS = 100
 # The sign-in cannot be checked three times running: the store is down, and the token may be revoked.
 _MAX_FAILED_RECHECKS = 3
 
-# Clients of a closing process come back within this time, each at its own moment.
-_RETRY_MILLISECONDS = range(500, 10_000)
-
 
 class SocketDoor:
     """All sockets of this process; `WebSocketRoute("/graphql", door.serve)`."""
@@ -68,16 +60,14 @@ class SocketDoor:
         open_context: OpenContext,
         *,
         allowed_origins: Collection[str],
-        limits: SocketLimits | None = None,
+        places: Places | None = None,
     ) -> None:
         self.execution = execution
         self.open_context = open_context
-        self.limits = limits or SocketLimits()
+        self.places = places or Places()
+        self.limits = self.places.limits
         self._allowed_origins = frozenset(allowed_origins)
         self._sockets: set[_Socket] = set()
-        self._addresses: Counter[str] = Counter()
-        self._users: Counter[str] = Counter()
-        self._closing = False
         self._empty = asyncio.Event()
 
     @property
@@ -99,12 +89,12 @@ class SocketDoor:
             return
         socket = _Socket(self, websocket)
         self._sockets.add(socket)
-        self._addresses[address] += 1
+        self.places.enter(address)
         try:
             await socket.run()
         finally:
             self._sockets.discard(socket)
-            _release(self._addresses, address)
+            self.places.leave(address)
             if not self._sockets:
                 self._empty.set()
 
@@ -113,25 +103,14 @@ class SocketDoor:
 
         The reason is `retry-after-ms=<n>`, another `n` for each, so that clients do not return as one.
         """
-        self._closing = True
+        self.places.closing = True
         for socket in tuple(self._sockets):
-            hint = _RETRY_MILLISECONDS[secrets.randbelow(len(_RETRY_MILLISECONDS))]
-            socket.end(1012, f"retry-after-ms={hint}")
+            socket.end(1012, f"retry-after-ms={secrets.choice(RETRY_MILLISECONDS)}")
         if self._sockets:
             self._empty.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._empty.wait(), timeout_seconds)
         return len(self._sockets)
-
-    def seat(self, user_id: str) -> bool:
-        """Takes one of a user's places; False when all are taken."""
-        if self._users[user_id] >= self.limits.max_sockets_per_user:
-            return False
-        self._users[user_id] += 1
-        return True
-
-    def unseat(self, user_id: str) -> None:
-        _release(self._users, user_id)
 
     def _refusal(self, websocket: WebSocket, address: str) -> tuple[int, str] | None:
         """HTTP status and text for a handshake that goes no further; the cheapest place to refuse."""
@@ -139,11 +118,7 @@ class SocketDoor:
             return 400, f"Offer the subprotocol {PROTOCOL}."
         if not origin_is_welcome(websocket.headers, self._allowed_origins):
             return 403, "This origin may not use the API; ask for it to be allowed."
-        if self._addresses[address] >= self.limits.max_sockets_per_address:
-            return 429, "Too many sockets from this address; close some."
-        if self._closing or len(self._sockets) >= self.limits.max_sockets:
-            return 503, "No place for another socket; try again later."
-        return None
+        return self.places.refusal(address)
 
 
 class _Close(Exception):
@@ -247,7 +222,7 @@ class _Socket:
         except Exception as fault:
             code = self._door.execution.present_fault(fault)["errors"][0].get("extensions", {}).get("code")
             raise _Close(*_CLOSE_OF_CODE.get(str(code), (4500, "Internal server error"))) from None
-        if context.user_id is not None and not self._door.seat(context.user_id):
+        if context.user_id is not None and not self._door.places.seat(context.user_id):
             raise _Close(4429, f"At most {self._limits.max_sockets_per_user} sockets a user; close some")
         self._context = context
         if context.expires_at is not None:
@@ -297,7 +272,8 @@ class _Socket:
             async for answer in answers:
                 if "data" not in answer:
                     return answer
-                await self._send({"id": operation_id, "type": "next", "payload": answer})
+                payload = orjson.Fragment(answer.encoded) if isinstance(answer, Pushed) else answer
+                await self._send({"id": operation_id, "type": "next", "payload": payload})
         return None
 
     async def _finish(self, operation_id: str, answer: Answer | None) -> None:
@@ -368,7 +344,7 @@ class _Socket:
             if stuck:
                 log.warning("%d operations did not stop with their socket", len(stuck))
         if self._context is not None and self._context.user_id is not None:
-            self._door.unseat(self._context.user_id)
+            self._door.places.unseat(self._context.user_id)
         if close.code is not None:
             # A close frame holds 123 bytes of reason; a peer that reads nothing must not keep us here.
             reason = close.reason.encode()[:123].decode(errors="ignore")
@@ -382,13 +358,6 @@ def _id_of(message: dict[str, Any]) -> str:
     if not isinstance(operation_id, str) or not 0 < len(operation_id) <= _MAX_ID_CHARS:
         raise _Close(4400, f"The id must be a string of 1 to {_MAX_ID_CHARS} characters")
     return operation_id
-
-
-def _release(counts: Counter[str], key: str) -> None:
-    """One less, and no memory of a key that is at zero."""
-    counts[key] -= 1
-    if counts[key] <= 0:
-        del counts[key]
 
 
 async def _deny(websocket: WebSocket, status: int, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Sign-in with Firebase Authentication, and what every identity gateway asks of an e-mail and a password."""
+"""Sign-in with Firebase Authentication."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import time
-import unicodedata
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,104 +18,33 @@ import httpx
 import jwt
 import msgspec
 
-from domain.errors import BadCredentials, BadInput, EmailTaken, RateLimited, Unauthenticated, Unavailable, WeakPassword
-from integrations.services import Identity, SignIn
+from domain.errors import RateLimited, Unavailable, WeakPassword
+from integrations.credentials import (
+    CLOCK_SKEW_SECONDS,
+    DEADLINE_SECONDS,
+    bad_email,
+    email_taken,
+    is_token,
+    new_password,
+    normalised_email,
+    not_signed_in,
+    sign_in_again,
+    typed_password,
+    wrong_credentials,
+)
+from integrations.services import DeviceSignIn, Identity, SignIn
 
 if TYPE_CHECKING:
     import google.auth.credentials
 
-DEADLINE_SECONDS = 2.0  # services.IdentityGateway
-CLOCK_SKEW_SECONDS = 10  # reliability.md, T-A04: a token from 5 s ahead is taken, from 61 s refused; expiry is exact
-
-EMAIL_CHARACTERS_MAX = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets less its brackets
-PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 8, 256
-TYPED_CHARACTERS_MAX = 4096  # beyond this nobody typed it: refused before any work is spent on it
-TOKEN_CHARACTERS_MAX = 8192  # a Firebase ID token has 1 to 3 thousand characters, custom claims included
 
 SDK_THREADS = 10  # as many as `requests` keeps connections to one host
 SDK_TIMEOUT_SECONDS = 1.0  # a thread whose caller gave up is free again soon
 KNOWN_SECONDS, KNOWN_MAX = 50, 10_000  # below the 60 s that a revocation may take; about 6 MB
+ALL_SIGN_INS = "all"  # the id of the one sign-in that stands for all
 RETRY_AFTER_SECONDS = 60  # Firebase does not say how long it refuses
 
 _Result = TypeVar("_Result")
-
-# The most common leaked passwords that are long enough to pass the length rule. NIST SP 800-63B, 3.1.1.2.
-_COMMON_TEXT = """
-password password1 password12 password123 passw0rd p@ssw0rd 12345678 123456789 1234567890 87654321
-11111111 00000000 88888888 12341234 123123123 qwertyui qwerty12 qwerty123 qwertyuiop 1q2w3e4r 1qaz2wsx
-zaq12wsx q1w2e3r4 asdfghjk asdfghjkl abcd1234 abc12345 iloveyou sunshine princess football baseball
-superman trustno1 starwars whatever computer internet michelle jennifer letmein1 welcome1 welcome123
-admin123 changeme secret123
-"""
-_COMMON_PASSWORDS = frozenset(_COMMON_TEXT.split())
-
-
-def normalised_email(email: str) -> str:
-    """The one spelling of an e-mail address by which an account is found.
-
-    Raises BadInput for what cannot be an address. Only an answered mail proves that an address exists.
-    """
-    if len(email) > TYPED_CHARACTERS_MAX:  # before normalising, which can make a text 18 times as long
-        raise _bad_email(f"it is longer than {EMAIL_CHARACTERS_MAX} characters")
-    address = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold())
-    name, _, host = address.rpartition("@")
-    if not 1 <= len(name) <= 64 or "@" in name or not all(host.split(".")) or "." not in host:
-        raise _bad_email("it must have the form name@example.org")
-    if len(address) > EMAIL_CHARACTERS_MAX:
-        raise _bad_email(f"it is longer than {EMAIL_CHARACTERS_MAX} characters")
-    if any(character in '()<>[]\\,;:"' or unicodedata.category(character)[0] in "CZ" for character in address):
-        raise _bad_email("it holds a space, a bracket, or a character that cannot be seen")
-    return address
-
-
-def typed_password(password: str) -> str:
-    """The password as it was typed. Raises BadInput for text that no keyboard makes."""
-    if len(password) > TYPED_CHARACTERS_MAX:
-        raise BadInput(
-            f"The password is too long: send at most {PASSWORD_CHARACTERS_MAX} characters.", field="input.password"
-        )
-    if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
-        raise BadInput("The password holds a character that is not text: type it again.", field="input.password")
-    return password
-
-
-def new_password(password: str, email: str) -> str:
-    """A password that a new account may have. Raises WeakPassword, which says what to choose, or BadInput."""
-    typed = typed_password(password)
-    if not PASSWORD_CHARACTERS_MIN <= len(typed) <= PASSWORD_CHARACTERS_MAX:
-        raise WeakPassword(f"Choose a password of {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters.")
-    folded = typed.strip().casefold()
-    if folded in (email, email.rpartition("@")[0]):
-        raise WeakPassword("The password is your e-mail address: choose one that nobody can look up.")
-    if folded in _COMMON_PASSWORDS:
-        raise WeakPassword("This password is among those that are guessed first: choose another one.")
-    return typed
-
-
-def _bad_email(why: str) -> BadInput:
-    return BadInput(f"This is not an e-mail address: {why}.", field="input.email")
-
-
-def is_token(text: str) -> bool:
-    """Whether a text can be a token at all: nothing else is hashed, decoded or sent on."""
-    return text.isascii() and 0 < len(text) <= TOKEN_CHARACTERS_MAX
-
-
-def not_signed_in() -> Unauthenticated:
-    return Unauthenticated("The ID token is not valid, or no longer: refresh it, or sign in again.")
-
-
-def sign_in_again() -> BadCredentials:
-    return BadCredentials("The refresh token is not valid, or no longer: sign in again.")
-
-
-def wrong_credentials() -> BadCredentials:
-    """One answer for an unknown e-mail and a wrong password, so that nobody can ask who has an account."""
-    return BadCredentials("The e-mail or the password is wrong: check both and try again.")
-
-
-def email_taken() -> EmailTaken:
-    return EmailTaken("There is an account with this e-mail: sign in, or use another address.")
 
 
 class FirebaseIdentity:
@@ -167,16 +95,20 @@ class FirebaseIdentity:
         self._threads = ThreadPoolExecutor(SDK_THREADS, "identity")
         self._known: OrderedDict[bytes, tuple[datetime, Identity]] = OrderedDict()
 
-    async def sign_up(self, email: str, password: str) -> SignIn:
+    async def sign_up(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         """Make an account. Raises EmailTaken, WeakPassword, BadInput, RateLimited, Unavailable."""
         address = normalised_email(email)
         return await self._enter("signUp", address, new_password(password, address))
 
-    async def sign_in(self, email: str, password: str) -> SignIn:
+    async def sign_in(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         """Raises BadCredentials, BadInput, RateLimited, Unavailable."""
         return await self._enter("signInWithPassword", normalised_email(email), typed_password(password))
 
-    async def refresh(self, refresh_token: str) -> SignIn:
+    async def check_password(self, email: str, password: str) -> None:
+        """As `sign_in` raises. Firebase checks a password by a sign-in; its tokens are dropped unread."""
+        await self.sign_in(email, password)
+
+    async def refresh(self, refresh_token: str, *, device: str | None = None) -> SignIn:
         """Raises BadCredentials, Unavailable. Firebase's refresh tokens may be used again until they are revoked."""
         if not is_token(refresh_token):
             raise sign_in_again()
@@ -217,6 +149,25 @@ class FirebaseIdentity:
         await asyncio.sleep(1.005 - time.time() % 1)
         await self._run(lambda: _unless_gone(lambda: auth.revoke_refresh_tokens(uid, self._app)))  # type: ignore[no-untyped-call]
         self._forget(uid)
+
+    async def sign_ins(self, uid: str) -> tuple[DeviceSignIn, ...]:
+        """One for all: Firebase keeps no list of an account's sign-ins, and revokes them only together."""
+        from firebase_admin import auth
+
+        found = await self._run(lambda: _or_none(lambda: auth.get_user(uid, self._app)))  # type: ignore[no-untyped-call]
+        if found is None:
+            return ()
+        told = found.user_metadata
+        began = told.last_sign_in_timestamp or told.creation_timestamp or 0
+        used = told.last_refresh_timestamp or began
+        return (DeviceSignIn(ALL_SIGN_INS, None, _at_ms(began), _at_ms(used), covers_all=True),)
+
+    async def revoke_sign_in(self, uid: str, sign_in_id: str) -> bool:
+        """Ends all sign-ins, as the one that `sign_ins` lists says of itself."""
+        if sign_in_id != ALL_SIGN_INS:
+            return False
+        await self.revoke(uid)
+        return True
 
     async def delete(self, uid: str) -> None:
         """Remove the account for good. Deleting twice is fine."""
@@ -281,6 +232,8 @@ class FirebaseIdentity:
                 email_verified=claims.get("email_verified") is True,
                 issued_at=datetime.fromtimestamp(claims["iat"], UTC),
                 expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+                sign_in_id=ALL_SIGN_INS,
+                signed_in_at=_at_ms(claims["auth_time"] * 1000) if "auth_time" in claims else None,
             )
         except (auth.InvalidIdTokenError, auth.UserDisabledError, auth.UserNotFoundError) as refusal:
             if isinstance(refusal.cause, json.JSONDecodeError):  # the keys: a token's own faults are other errors
@@ -366,7 +319,7 @@ _REFUSALS: Mapping[str, Callable[[], Exception]] = {
     "INVALID_PASSWORD": wrong_credentials,
     "MISSING_PASSWORD": wrong_credentials,
     "USER_DISABLED": wrong_credentials,
-    "INVALID_EMAIL": lambda: _bad_email("Firebase does not take it"),
+    "INVALID_EMAIL": lambda: bad_email("Firebase does not take it"),
     "INVALID_REFRESH_TOKEN": sign_in_again,
     "TOKEN_EXPIRED": sign_in_again,
     "USER_NOT_FOUND": sign_in_again,
@@ -376,15 +329,24 @@ _REFUSALS: Mapping[str, Callable[[], Exception]] = {
 
 def _unless_gone(work: Callable[[], object]) -> None:
     """Runs in a thread. An account that is gone needs no revocation, and is deleted."""
+    _or_none(work)
+
+
+def _or_none(work: Callable[[], Any]) -> Any:
+    """Runs in a thread. None where the account is gone."""
     import google.auth.exceptions
     from firebase_admin import auth, exceptions
 
     try:
-        work()
+        return work()
     except auth.UserNotFoundError:
-        return
+        return None
     except (exceptions.FirebaseError, google.auth.exceptions.GoogleAuthError, OSError) as fault:
         raise _unavailable(type(fault).__name__) from None
+
+
+def _at_ms(milliseconds: float) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _unavailable(why: str) -> Unavailable:

@@ -7,20 +7,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from domain.analytics import Fact
 from domain.money import Money
 from domain.orders import OrderFacts
+from domain.rates import Rate
 from domain.search import SearchDocument, SearchPage, SearchQuery
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a verified ID token speaks for. Roles are not here: they come from the store (T-A10)."""
+    """Who a verified ID token speaks for. Roles are not here: they come from the store (T-A10).
+
+    `sign_in_id` is the sign-in that the token follows from, as `sign_ins` lists it; `signed_in_at` when a password was
+    last given for it. None is what the provider does not say.
+    """
 
     uid: str
     email: str
     email_verified: bool
     issued_at: datetime
     expires_at: datetime
+    sign_in_id: str | None = None
+    signed_in_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +42,33 @@ class SignIn:
     expires_in_seconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceSignIn:
+    """Where an account is signed in. `device` is what the client called itself.
+
+    `covers_all` says that the provider tells no sign-in from another: this one stands for all, and ends them all.
+    """
+
+    id: str
+    device: str | None
+    created_at: datetime
+    used_at: datetime
+    covers_all: bool = False
+
+
 class IdentityGateway(Protocol):
     """Accounts, passwords and tokens. Every method answers within 2 s or raises Unavailable."""
 
-    async def sign_up(self, email: str, password: str) -> SignIn:
+    async def sign_up(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         """Make an account. Raises EmailTaken, WeakPassword."""
 
-    async def sign_in(self, email: str, password: str) -> SignIn:
+    async def sign_in(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         """Raises BadCredentials, the same for an unknown e-mail and a wrong password, in the same time class."""
 
-    async def refresh(self, refresh_token: str) -> SignIn:
+    async def check_password(self, email: str, password: str) -> None:
+        """As `sign_in` raises, and nobody is signed in by it."""
+
+    async def refresh(self, refresh_token: str, *, device: str | None = None) -> SignIn:
         """Trade a refresh token for new tokens. Raises BadCredentials when it is unknown, revoked or used twice."""
 
     async def verify(self, id_token: str, *, check_revoked: bool) -> Identity:
@@ -53,8 +78,23 @@ class IdentityGateway(Protocol):
     async def revoke(self, uid: str) -> None:
         """End all sign-ins of the account: its refresh tokens die now, its ID tokens at the next checked use."""
 
+    async def sign_ins(self, uid: str) -> tuple[DeviceSignIn, ...]:
+        """Where the account is signed in, the last used first; none for an account that is gone."""
+
+    async def revoke_sign_in(self, uid: str, sign_in_id: str) -> bool:
+        """End one sign-in of the account as `revoke` ends all. False where there is no such one."""
+
     async def delete(self, uid: str) -> None:
         """Remove the account for good. Deleting twice is fine."""
+
+    async def close(self) -> None: ...
+
+
+class AppCheckGateway(Protocol):
+    """Tells the apps of the store from whatever else speaks to it."""
+
+    async def verify(self, token: str) -> bool:
+        """Whether one of the apps sends it, and it holds now. Raises Unavailable, within 2 s, where nobody can tell."""
 
     async def close(self) -> None: ...
 
@@ -157,6 +197,33 @@ class OrderSource(Protocol):
         as the caller goes on; a rate limit is waited for within bounds. Raises Unavailable."""
 
 
+@dataclass(frozen=True, slots=True)
+class SignedUpload:
+    """Where to PUT a file, with exactly these headers; the address holds for them alone, for one file, for minutes."""
+
+    url: str
+    headers: Mapping[str, str]
+
+
+class StorageGateway(Protocol):
+    """Files by key, such as `uploads/…`. Nothing in it is public: what may be seen is served by whoever reads it. Every
+    method raises Unavailable when the storage does not answer in time."""
+
+    async def sign_upload(self, key: str, *, content_type: str, size_bytes: int, ends_at: datetime) -> SignedUpload:
+        """An address that takes one file of this type and of exactly this size, once, until then."""
+
+    async def read(self, key: str, bytes_max: int) -> bytes | None:
+        """The file, None where there is none. No more than `bytes_max` of it."""
+
+    async def write(self, key: str, content: bytes, content_type: str) -> None:
+        """Keep a file, in place of one that is there."""
+
+    async def delete(self, key: str) -> None:
+        """Remove a file. Removing twice is fine."""
+
+    async def close(self) -> None: ...
+
+
 class SearchGateway(Protocol):
     """An engine that finds listings. It holds what it is given and nothing else: who may see a hit is the store's to
     say when it is read. Every method raises Unavailable when the engine is down, overwhelmed, or not filled yet."""
@@ -173,5 +240,82 @@ class SearchGateway(Protocol):
     async def search(self, query: SearchQuery) -> SearchPage:
         """A page of hits: all words, the last as a beginning, from four letters on with one mistake; the whole filter;
         in the query's order, from behind its place on."""
+
+    async def close(self) -> None: ...
+
+
+class AnalyticsGateway(Protocol):
+    """Somebody who draws curves of what happens in the store, and must not learn whom it happens to."""
+
+    async def tell(self, facts: Sequence[Fact], now: datetime) -> None:
+        """Pass facts on, without a word that names a person or was written by one. Raises Unavailable."""
+
+
+class RateCounters(Protocol):
+    """Counts what anybody asked for, per rate and key. Raises Unavailable within a quarter second when it cannot."""
+
+    async def take(self, rate: Rate, key: str, units: int) -> int:
+        """Count units where they fit, and give 0; else count nothing, and give the seconds to wait."""
+
+    async def wait_seconds(self, rate: Rate, key: str) -> int:
+        """Seconds until one unit fits; 0 for now. Counts nothing."""
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Which form of a listing an engine holds: a mark of what people write, and the figures that counters change."""
+
+    mark: str
+    figures: tuple[int, ...]
+
+
+class SearchMirror(SearchGateway, Protocol):
+    """An engine apart from this process: it is told of each change by a task, and compared by a round."""
+
+    async def update_figures(self, documents: Sequence[SearchDocument]) -> None:
+        """Renew the figures alone, of those of these documents that it holds."""
+
+    async def held(self) -> dict[str, Held]:
+        """All that it holds, by listing."""
+
+    def holding(self, document: SearchDocument) -> Held:
+        """What it holds once it was given the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail of plain text. `id` is its notification's, by which the provider's log and ours meet."""
+
+    id: str
+    to: str
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A push; one with the same `id` replaces it on the device."""
+
+    id: str
+    title: str
+    text: str
+
+
+class MessageRejected(Exception):
+    """The provider will never take this message; the text is its code, never an address."""
+
+
+class MailGateway(Protocol):
+    async def send(self, mail: Mail) -> None:
+        """Hand a mail over. Raises Unavailable (try again), MessageRejected."""
+
+    async def close(self) -> None: ...
+
+
+class PushGateway(Protocol):
+    async def send(self, push: Push, tokens: Sequence[str]) -> list[str]:
+        """Push to devices; the tokens that are registered no longer. Raises Unavailable where none was reached."""
 
     async def close(self) -> None: ...

@@ -39,13 +39,13 @@ _DISPUTES = {
     "warning_needs_response": ("inquiry", FactKind.DISPUTE_INQUIRY),
     "warning_under_review": ("inquiry", FactKind.DISPUTE_INQUIRY),
     "warning_closed": ("closed", FactKind.DISPUTE_CLOSED),
-    "prevented": ("closed", FactKind.DISPUTE_CLOSED),  # settled by a refund, which is told by itself
+    "prevented": ("prevented", FactKind.DISPUTE_WON),  # settled by a refund, which is told by itself
     "needs_response": ("opened", FactKind.DISPUTE_OPENED),
     "under_review": ("opened", FactKind.DISPUTE_OPENED),
     "won": ("won", FactKind.DISPUTE_WON),
     "lost": ("lost", FactKind.DISPUTE_LOST),
-    "appeal_needs_response": ("lost", FactKind.DISPUTE_LOST),  # it is lost until the appeal is won
-    "appeal_under_review": ("lost", FactKind.DISPUTE_LOST),
+    "appeal_needs_response": ("appealed", FactKind.DISPUTE_APPEALED),  # it is lost until the appeal is won
+    "appeal_under_review": ("appealed", FactKind.DISPUTE_APPEALED),
 }
 
 

@@ -10,9 +10,9 @@ from domain import agents, revisions
 from domain.agents import AgentType, Provider, SpecialistType
 from domain.ids import Kind, random_id
 from domain.revisions import AgentChange, AgentWish
-from domain.texts import KEEP
+from domain.texts import KEEP, Keep
 from firestore.agents import Expected
-from graph.context import Info
+from graph.context import Context, Info
 from graph.errors import (
     AgentInUse,
     ConfigurationProblem,
@@ -23,6 +23,7 @@ from graph.errors import (
 )
 from graph.types.agents import Agent, ConfigurationReport
 from resolvers import nodes
+from resolvers.images import picture
 
 
 @strawberry.input
@@ -93,6 +94,9 @@ class UpdateAgentInput:
     type: AgentType | None = None
     nationality: str | None = None
     language: str | None = None
+    image_url: str | None = strawberry.field(
+        default=strawberry.UNSET, description="null removes it; a new one comes by createImageUpload."
+    )
     voice_id: str | None = strawberry.UNSET
     has_voice_chat: bool | None = None
     has_commentator: bool | None = None
@@ -216,6 +220,7 @@ async def update_agent(info: Info, input: UpdateAgentInput) -> UpdateAgentResult
         type=input.type,
         nationality=input.nationality,
         language=input.language,
+        image=await _image(context, input),
         voice_id=KEEP if input.voice_id is strawberry.UNSET else input.voice_id,
         has_voice_chat=input.has_voice_chat,
         has_commentator=input.has_commentator,
@@ -229,6 +234,13 @@ async def update_agent(info: Info, input: UpdateAgentInput) -> UpdateAgentResult
     expected = Expected(input.id, input.version)
     record = await context.store.agents.update(context.signed_in, expected, wish, context.now)
     return UpdateAgentPayload(agent=Agent.of(record))
+
+
+async def _image(context: Context, input: UpdateAgentInput) -> Keep | None:
+    if input.image_url is strawberry.UNSET:
+        return KEEP
+    (record,) = await context.store.agents.get_many([input.id])
+    return picture(context, input.image_url, agents.require_owned(record, context.signed_in).image, "input.imageUrl")
 
 
 async def update_agent_configuration(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,8 +13,12 @@ from domain import agents, listings
 from domain.errors import BadInput, NotFound
 from domain.events import Event, agent_topic, listing_topic, wallet_topic
 from domain.ids import Kind, is_id
+from domain.keys import KeyScope
+from domain.notifications import notifications_topic
+from domain.users import Viewer
 from firestore.collections import AGENTS, LISTINGS, SESSIONS, WALLETS
 from firestore.feed import Feed, Mark, merge, patiently
+from firestore.records import Collection, R
 from graph.connection import scope_of
 from graph.context import Context, Info
 from graph.types.events import EventEnvelope
@@ -22,6 +26,15 @@ from graph.types.sessions import Session
 from graph.types.wallets import Wallet
 from resolvers import nodes
 
+PUBLIC = ("listing:", "agent:")
+# What an API key needs to follow a topic; a kind of topic that is not named is closed to keys.
+KEY_SCOPES = {
+    "agent": KeyScope.READ,
+    "listing": KeyScope.READ,
+    "session": KeyScope.READ,
+    "wallet": KeyScope.WALLET_READ,
+    "transactions": KeyScope.WALLET_READ,
+}
 TOPICS_MAX = 20  # one screen's worth; a client with more opens another subscription
 
 
@@ -29,13 +42,13 @@ TOPICS_MAX = 20  # one screen's worth; a client with more opens another subscrip
 class _Opened:
     """A topic that is followed, as the subscriber spelled it, and where it begins.
 
-    `by_office` says that the subscriber sees it as a moderator only: who loses the role hears no more of it (T-Z11).
+    `require_seen` raises NotFound where the subscriber may know of its subject no more (T-Z07, T-Z11).
     """
 
     topic: str
     mark: Mark
     source: AsyncGenerator[Event, None]
-    by_office: bool = False
+    require_seen: Callable[[Event], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,7 @@ async def events(info: Info, topics: list[str], after: str | None = None) -> Asy
     wanted = list(dict.fromkeys(topics))
     if not 1 <= len(wanted) <= TOPICS_MAX:
         raise BadInput(f"Subscribe to 1 to {TOPICS_MAX} topics at once.", field="topics")
-    scope = scope_of("events", context.user_id, sorted(wanted))
+    scope = cursor_scope(context.user_id, wanted)
     known = _open(context, scope, after)
     opened = [await _open_topic(context, topic, known.get(topic)) for topic in wanted]
     # A topic that stays silent is resumed from here as well, so its place is in the cursor from the first event on.
@@ -60,10 +73,20 @@ async def events(info: Info, topics: list[str], after: str | None = None) -> Asy
     async with aclosing(merge([_spelled(each) for each in opened])) as told:
         async for each in told:
             topic = each.of.topic
-            if each.of.by_office:
-                await _require_office(context, topic.partition(":")[0])
+            if each.of.require_seen is not None:
+                await each.of.require_seen(each.event)
             marks[topic] = Mark(each.event.sequence, each.event.at)
             yield EventEnvelope.of(each.event, topic, _seal(context, scope, marks))
+
+
+def cursor_scope(viewer_id: str | None, topics: Iterable[str]) -> str:
+    """What a cursor of these topics is bound to.
+
+    What anyone may follow has the same cursors for all, so that an event is shown once for all who follow it.
+    """
+    wanted = sorted(topics)
+    reader_id = None if all(topic.startswith(PUBLIC) for topic in wanted) else viewer_id
+    return scope_of("events", reader_id, wanted)
 
 
 async def session_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[Session, None]:
@@ -112,34 +135,59 @@ async def _open_topic(context: Context, topic: str, mark: Mark | None) -> _Opene
     """Open one topic. Raises BadInput for no topic, NotFound for what the viewer may not know of."""
     feed, store = context.store.feed, context.store
     kind, _, subject = topic.partition(":")
+    context.require_scope(KEY_SCOPES.get(kind))
     now = context.desk.clock()
     if kind == "session":
         record = await nodes.session_record(context, subject)
         if record is None:
             raise NotFound("session")
         start = mark or Mark(record.sequence(now), now)
-        return _Opened(
-            topic, start, feed.follow_session(record, start), by_office=not context.sees_plainly(record, nodes.is_party)
-        )
+        party = context.sees_plainly(record, nodes.is_party)
+        check = None if party else lambda _: _require_office(context, "session")
+        return _Opened(topic, start, feed.follow_session(record, start), check)
     if topic in ("wallet", "transactions"):
         user_id = context.signed_in
         (wallet,) = await store.wallets.get_many([user_id])
         return _opened(feed, topic, wallet_topic(user_id), mark, wallet.sequence, now)
+    if topic == "notifications":
+        user_id = context.signed_in
+        head = (await store.notifications.box(user_id)).sequence
+        return _opened(feed, topic, notifications_topic(user_id), mark, head, now)
     if kind == "listing":
-        listing = await context.loaders.one(LISTINGS, subject) if is_id(subject, Kind.LISTING) else None
-        if listing is None or not await context.sees(listing, listings.visible_to):
-            raise NotFound("listing")
-        name = listing_topic(subject)
-        opened = _opened(feed, topic, name, mark, await store.topics.head(name), now)
-        return replace(opened, by_office=not context.sees_plainly(listing, listings.visible_to))
+        return await _open_public(context, topic, LISTINGS, listings.visible_to, listing_topic(subject), mark)
     if kind == "agent":
-        agent = await context.loaders.one(AGENTS, subject) if is_id(subject, Kind.AGENT) else None
-        if agent is None or not await context.sees(agent, agents.visible_to):
-            raise NotFound("agent")
-        name = agent_topic(subject)
-        opened = _opened(feed, topic, name, mark, await store.topics.head(name), now)
-        return replace(opened, by_office=not context.sees_plainly(agent, agents.visible_to))
-    raise BadInput("A topic is agent:ID, listing:ID, session:ID, wallet or transactions.", field="topics")
+        return await _open_public(context, topic, AGENTS, agents.visible_to, agent_topic(subject), mark)
+    topics = "agent:ID, listing:ID, session:ID, wallet, transactions or notifications"
+    raise BadInput(f"A topic is {topics}.", field="topics")
+
+
+async def _open_public(
+    context: Context,
+    topic: str,
+    collection: Collection[R],
+    visible_to: Callable[[R, Viewer | None], bool],
+    name: str,
+    mark: Mark | None,
+) -> _Opened:
+    """Open the topic of what everybody may know of while it is public. It is looked at again with each event."""
+    kind, _, subject = topic.partition(":")
+    record = await context.loaders.one(collection, subject) if is_id(subject, Kind[kind.upper()]) else None
+    if record is None or not await context.sees(record, visible_to):
+        raise NotFound(kind)
+
+    async def require_seen(event: Event) -> None:
+        # One read serves all subscribers of an event; the minute keeps a replay from being judged by an old one.
+        key = (collection.name, subject, event.sequence, context.desk.clock().replace(second=0, microsecond=0))
+        fresh = context.fresh
+        current = await context.desk.seen.get(key, lambda: patiently(lambda: fresh().loaders.one(collection, subject)))
+        if current is None:
+            raise NotFound(kind)
+        if not context.sees_plainly(current, visible_to):
+            await _require_office(context, kind)
+
+    head = await context.store.topics.head(name)
+    opened = _opened(context.store.feed, topic, name, mark, head, context.desk.clock())
+    return replace(opened, require_seen=require_seen)
 
 
 async def _require_office(context: Context, kind: str) -> None:
@@ -150,7 +198,8 @@ async def _require_office(context: Context, kind: str) -> None:
 
 
 def _opened(feed: Feed, topic: str, name: str, mark: Mark | None, head: int, now: datetime) -> _Opened:
-    start = mark or Mark(head, now)
+    # The full minute before serves as well, and gives those who come within it the same cursors.
+    start = mark or Mark(head, now.replace(second=0, microsecond=0))
     return _Opened(topic, start, feed.follow(name, start, head))
 
 

@@ -9,13 +9,26 @@ import strawberry
 from domain import agents, listings
 from domain.errors import BadInput
 from domain.ids import Kind, kind_of
+from domain.keys import KeyScope
+from domain.notifications import NotificationBox
 from domain.sessions import Session as SessionRecord
 from domain.users import Viewer as ViewerRecord
-from firestore.collections import AGENTS, LISTINGS, REVIEWS, SESSIONS, TRANSACTIONS, USERS
+from firestore.collections import (
+    AGENTS,
+    LISTINGS,
+    NOTIFICATION_BOXES,
+    NOTIFICATIONS,
+    REVIEWS,
+    SESSIONS,
+    TRANSACTIONS,
+    USERS,
+)
 from graph.context import Context, Info
 from graph.types.agents import Agent
+from graph.types.badges import Badge
 from graph.types.listings import Listing
 from graph.types.nodes import Node
+from graph.types.notifications import Notification
 from graph.types.reviews import Review
 from graph.types.sessions import Session
 from graph.types.users import User
@@ -49,7 +62,16 @@ async def find(context: Context, node_id: str) -> Node | None:
             return await transaction(context, node_id)
         case Kind.REVIEW:
             return await review(context, node_id)
+        case Kind.BADGE:
+            return badge(context, node_id)
+        case Kind.NOTIFICATION:
+            return await notification(context, node_id)
     return None
+
+
+def badge(context: Context, badge_id: str) -> Badge | None:
+    found = (each for each in context.desk.policy.progression.badges if each.id == badge_id)
+    return next((Badge.of(each) for each in found), None)
 
 
 async def user(context: Context, user_id: str) -> User | None:
@@ -81,7 +103,9 @@ async def session_record(context: Context, session_id: str) -> SessionRecord | N
 
 
 async def transaction(context: Context, transaction_id: str) -> Transaction | None:
-    """The transaction, for its user alone."""
+    """The transaction, for its user alone; a key needs the wallet's scope, by whatever field it asks."""
+    if not context.may(KeyScope.WALLET_READ):
+        return None
     if context.user_id is None or kind_of(transaction_id) is not Kind.TRANSACTION:
         return None
     record = await context.loaders.one(TRANSACTIONS, transaction_id)
@@ -96,6 +120,22 @@ async def review(context: Context, review_id: str) -> Review | None:
     of = await context.loaders.one(LISTINGS, record.listing_id)
     allowed = context.user_id == record.reviewer_id or await context.sees(of, listings.visible_to)
     return Review.of(record) if allowed else None
+
+
+async def notification(context: Context, notification_id: str) -> Notification | None:
+    """The notification, for its user alone, where it is one of the app."""
+    if context.user_id is None or context.key is not None:
+        return None
+    record = await context.loaders.one(NOTIFICATIONS, notification_id)
+    if record is None or record.user_id != context.user_id or not record.sequence:
+        return None
+    return Notification.of(record, await box(context))
+
+
+async def box(context: Context) -> NotificationBox:
+    """How far the viewer's notifications have counted and are read; who was never told of anything is at the start."""
+    user_id = context.signed_in
+    return await context.loaders.one(NOTIFICATION_BOXES, user_id) or NotificationBox(user_id)
 
 
 def is_party(session: SessionRecord, viewer: ViewerRecord | None) -> bool:

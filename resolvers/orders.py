@@ -91,5 +91,5 @@ async def reject_order(info: Info, input: RejectOrderInput) -> RejectOrderResult
 
 async def retry_dead_letter(info: Info, input: RetryDeadLetterInput) -> RetryDeadLetterResult:
     context = info.context
-    row = await context.store.outbox.revive(input.id, context.now)
+    row = await context.store.outbox.revive(context.signed_in, input.id, context.now)
     return RetryDeadLetterPayload(id=strawberry.ID(row.id))

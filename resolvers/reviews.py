@@ -8,7 +8,7 @@ import strawberry
 
 from domain.reviews import ReviewChange, ReviewWish
 from graph.context import Info
-from graph.errors import AlreadyReviewed, NotFound, NotReviewable
+from graph.errors import AlreadyReviewed, NotFound, NotReviewable, SelfDealing
 from graph.types.reviews import Review
 
 
@@ -28,6 +28,12 @@ class UpdateReviewInput:
     title: str | None = None
 
 
+@strawberry.input(description="`helpful` null, or absent, withdraws the vote.")
+class VoteReviewInput:
+    review_id: strawberry.ID
+    helpful: bool | None = None
+
+
 @strawberry.type
 class SubmitReviewPayload:
     review: Review
@@ -38,10 +44,16 @@ class UpdateReviewPayload:
     review: Review
 
 
+@strawberry.type
+class VoteReviewPayload:
+    review: Review
+
+
 SubmitReviewResult = Annotated[
     SubmitReviewPayload | NotFound | NotReviewable | AlreadyReviewed, strawberry.union("SubmitReviewResult")
 ]
 UpdateReviewResult = Annotated[UpdateReviewPayload | NotFound, strawberry.union("UpdateReviewResult")]
+VoteReviewResult = Annotated[VoteReviewPayload | NotFound | SelfDealing, strawberry.union("VoteReviewResult")]
 
 
 async def submit_review(info: Info, input: SubmitReviewInput) -> SubmitReviewResult:
@@ -56,3 +68,9 @@ async def update_review(info: Info, input: UpdateReviewInput) -> UpdateReviewRes
     wish = ReviewChange(rating=input.rating, comment=input.comment, title=input.title)
     record = await context.store.reviews.update(context.signed_in, input.review_id, wish, context.now)
     return UpdateReviewPayload(review=Review.of(record))
+
+
+async def vote_review(info: Info, input: VoteReviewInput) -> VoteReviewResult:
+    context = info.context
+    record = await context.store.reviews.vote(context.signed_in, input.review_id, input.helpful, context.now)
+    return VoteReviewPayload(review=Review.of(record))

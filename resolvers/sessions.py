@@ -26,6 +26,7 @@ from graph.errors import (
     PriceChanged,
     SelfDealing,
     SessionOver,
+    SpendCapReached,
     TrialUsed,
     WalletFrozen,
 )
@@ -160,6 +161,7 @@ HireAgentResult = Annotated[
     | PriceChanged
     | SelfDealing
     | InsufficientDof
+    | SpendCapReached
     | WalletFrozen
     | IdempotencyConflict,
     strawberry.union("HireAgentResult"),
@@ -172,12 +174,19 @@ StartSessionResult = Annotated[
     | SelfDealing
     | TrialUsed
     | InsufficientDof
+    | SpendCapReached
     | WalletFrozen
     | IdempotencyConflict,
     strawberry.union("StartSessionResult"),
 ]
 ExtendSessionResult = Annotated[
-    ExtendSessionPayload | NotFound | SessionOver | InsufficientDof | WalletFrozen | IdempotencyConflict,
+    ExtendSessionPayload
+    | NotFound
+    | SessionOver
+    | InsufficientDof
+    | SpendCapReached
+    | WalletFrozen
+    | IdempotencyConflict,
     strawberry.union("ExtendSessionResult"),
 ]
 RecordUsageResult = Annotated[
@@ -222,7 +231,7 @@ async def hire_agent(info: Info, input: HireAgentInput) -> HireAgentResult:
         configuration=_configuration(input.configuration),
         key=input.idempotency_key,
     )
-    record, wallet = await context.store.sessions.hire(context.signed_in, wish, context.now)
+    record, wallet = await context.store.sessions.hire(context.signed_in, wish, context.now, context.key_id)
     return HireAgentPayload(session=Session.of(record, context), wallet=Wallet.of(wallet))
 
 
@@ -241,14 +250,20 @@ async def start_session(info: Info, input: StartSessionInput) -> StartSessionRes
         usage_allowance=allowance,
         key=input.idempotency_key,
     )
-    record = await context.store.sessions.start(context.signed_in, wish, context.now)
+    record = await context.store.sessions.start(context.signed_in, wish, context.now, context.key_id)
     return StartSessionPayload(session=Session.of(record, context))
 
 
 async def extend_session(info: Info, input: ExtendSessionInput) -> ExtendSessionResult:
     context = info.context
     record, wallet = await context.store.sessions.extend(
-        context.signed_in, input.session_id, input.unit, input.quantity, input.idempotency_key, context.now
+        context.signed_in,
+        input.session_id,
+        input.unit,
+        input.quantity,
+        input.idempotency_key,
+        context.now,
+        context.key_id,
     )
     return ExtendSessionPayload(session=Session.of(record, context), wallet=Wallet.of(wallet))
 

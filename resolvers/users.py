@@ -8,13 +8,15 @@ import strawberry
 
 from domain import texts, users
 from domain.errors import Unauthenticated
-from domain.texts import KEEP
+from domain.texts import KEEP, Keep
 from domain.users import Channel, NotificationKind, PreferencesChange, ProfileChange
 from graph.context import Context, Info
-from graph.errors import BadCredentials, EmailTaken, NotFound, WeakPassword
+from graph.errors import BadCredentials, Conflict, EmailTaken, NotFound, WeakPassword
 from graph.types.users import Preferences, User, Viewer
 from integrations.services import SignIn
 from resolvers import nodes
+from resolvers.images import picture
+from resolvers.legal import AcceptLegalInput
 
 TIMEZONE_DEFAULT = "UTC"
 NAME_DEFAULT = "New player"  # of an account whose sign-up was cut off; never a part of the e-mail
@@ -27,7 +29,10 @@ class SignUpInput:
     display_name: str
     timezone: str | None = None
     referral_code: str | None = strawberry.field(
-        default=None, description="Of the referral programme, which is to come: taken, and not kept."
+        default=None, description="1 to 64 letters, digits, - and _: kept for the referral programme, which is to come."
+    )
+    accepted_legal: list[AcceptLegalInput] | None = strawberry.field(
+        default=None, description="The documents that were shown and accepted; what is left out is in `legalDue`."
     )
 
 
@@ -46,8 +51,13 @@ class RefreshTokenInput:
 class UpdateProfileInput:
     display_name: str | None = None
     timezone: str | None = None
-    avatar_url: str | None = strawberry.UNSET
+    avatar_url: str | None = strawberry.field(
+        default=strawberry.UNSET, description="null removes it; a new one comes by createImageUpload."
+    )
     nationality: str | None = strawberry.UNSET
+    locale: str | None = strawberry.field(
+        default=strawberry.UNSET, description="The language of what the store writes to you, such as es-MX."
+    )
 
 
 @strawberry.input
@@ -102,7 +112,9 @@ class UpdatePreferencesPayload:
     preferences: Preferences
 
 
-SignUpResult = Annotated[SignUpPayload | EmailTaken | WeakPassword, strawberry.union("SignUpResult")]
+SignUpResult = Annotated[
+    SignUpPayload | EmailTaken | WeakPassword | NotFound | Conflict, strawberry.union("SignUpResult")
+]
 SignInResult = Annotated[SignInPayload | BadCredentials, strawberry.union("SignInResult")]
 RefreshTokenResult = Annotated[RefreshTokenPayload | BadCredentials, strawberry.union("RefreshTokenResult")]
 SignOutResult = Annotated[SignOutPayload | NotFound, strawberry.union("SignOutResult")]
@@ -121,17 +133,24 @@ async def user(info: Info, id: strawberry.ID) -> User | None:
 async def sign_up(info: Info, input: SignUpInput) -> SignUpResult:
     name = texts.line(input.display_name, "input.displayName", users.DISPLAY_NAME_CHARACTERS_MAX)
     timezone = users.require_timezone(input.timezone or TIMEZONE_DEFAULT)
-    signed = await info.context.desk.identity.sign_up(input.email, input.password)
+    code = users.require_referral_code(input.referral_code)
+    context = info.context
+    accepted = [(each.document, each.version) for each in input.accepted_legal or ()]
+    context.store.legal.require_current(accepted)  # before there is an account
+    signed = await context.desk.identity.sign_up(input.email, input.password, device=context.device)
+    viewer = await _enter(context, signed, name, timezone, code)
+    if accepted:
+        await context.store.legal.accept(context.signed_in, accepted, context.now)
     return SignUpPayload(
         id_token=signed.id_token,
         refresh_token=signed.refresh_token,
         expires_in_seconds=signed.expires_in_seconds,
-        viewer=await _enter(info.context, signed, name, timezone),
+        viewer=viewer,
     )
 
 
 async def sign_in(info: Info, input: SignInInput) -> SignInResult:
-    signed = await info.context.desk.identity.sign_in(input.email, input.password)
+    signed = await info.context.desk.identity.sign_in(input.email, input.password, device=info.context.device)
     return SignInPayload(
         id_token=signed.id_token,
         refresh_token=signed.refresh_token,
@@ -141,7 +160,7 @@ async def sign_in(info: Info, input: SignInInput) -> SignInResult:
 
 
 async def refresh_token(info: Info, input: RefreshTokenInput) -> RefreshTokenResult:
-    signed = await info.context.desk.identity.refresh(input.refresh_token)
+    signed = await info.context.desk.identity.refresh(input.refresh_token, device=info.context.device)
     return RefreshTokenPayload(
         id_token=signed.id_token,
         refresh_token=signed.refresh_token,
@@ -163,11 +182,16 @@ async def update_profile(info: Info, input: UpdateProfileInput) -> UpdateProfile
     wish = ProfileChange(
         display_name=input.display_name,
         timezone=input.timezone,
-        avatar_url=KEEP if input.avatar_url is strawberry.UNSET else input.avatar_url,
+        avatar=await _avatar(context, input.avatar_url),
         nationality=KEEP if input.nationality is strawberry.UNSET else input.nationality,
+        locale=KEEP if input.locale is strawberry.UNSET else input.locale,
     )
     record = await context.store.users.update_profile(context.signed_in, wish, context.now)
     return UpdateProfilePayload(user=User.of(record))
+
+
+async def _avatar(context: Context, url: str | None) -> Keep | None:
+    return KEEP if url is strawberry.UNSET else picture(context, url, (await context.user()).avatar, "input.avatarUrl")
 
 
 async def update_preferences(info: Info, input: UpdatePreferencesInput) -> UpdatePreferencesResult:
@@ -179,7 +203,11 @@ async def update_preferences(info: Info, input: UpdatePreferencesInput) -> Updat
 
 
 async def _enter(
-    context: Context, signed: SignIn, display_name: str = NAME_DEFAULT, timezone: str = TIMEZONE_DEFAULT
+    context: Context,
+    signed: SignIn,
+    display_name: str = NAME_DEFAULT,
+    timezone: str = TIMEZONE_DEFAULT,
+    referral_code: str | None = None,
 ) -> Viewer:
     """Go on as the user who signed in. A user whose making was cut off at the sign-up is made now."""
     identity = await context.desk.identity.verify(signed.id_token, check_revoked=False)
@@ -190,7 +218,9 @@ async def _enter(
         display_name=display_name,
         timezone=timezone,
         now=context.now,
+        referral_code=referral_code,
     )
+    users.require_active(record)
     if identity.email_verified:
         await context.store.orders.claim(record.id, record.email, context.now)
     context.identity, context.user_id, context.token = identity, record.id, signed.id_token

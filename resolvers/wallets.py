@@ -18,6 +18,7 @@ from graph.errors import (
     InsufficientDof,
     NotFound,
     SelfDealing,
+    SpendCapReached,
     UnknownPackage,
     WalletFrozen,
 )
@@ -70,7 +71,13 @@ PurchaseDofResult = Annotated[
     PurchaseDofPayload | UnknownPackage | IdempotencyConflict, strawberry.union("PurchaseDofResult")
 ]
 TransferDofResult = Annotated[
-    TransferDofPayload | NotFound | SelfDealing | InsufficientDof | WalletFrozen | IdempotencyConflict,
+    TransferDofPayload
+    | NotFound
+    | SelfDealing
+    | InsufficientDof
+    | SpendCapReached
+    | WalletFrozen
+    | IdempotencyConflict,
     strawberry.union("TransferDofResult"),
 ]
 AdjustWalletResult = Annotated[
@@ -129,7 +136,7 @@ async def transfer_dof(info: Info, input: TransferDofInput) -> TransferDofResult
         raise BadInput("A transfer moves 1 DOF or more.", field="input.amount")
     note = texts.optional_line(input.note, "input.note", NOTE_CHARACTERS_MAX)
     record, wallet = await context.store.wallets.transfer(
-        context.signed_in, input.to_user_id, input.amount, note, input.idempotency_key, context.now
+        context.signed_in, input.to_user_id, input.amount, note, input.idempotency_key, context.now, context.key_id
     )
     return TransferDofPayload(transaction=Transaction.of(record), wallet=Wallet.of(wallet))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from domain.ids import Kind, derived_id
+from tests.simulator.second_orders import due as due_of
 
 Document = Mapping[str, Any]
 PARTS = ("available", "held", "debt")
@@ -129,21 +130,9 @@ def _orders(orders: Mapping[str, Document], entries: Mapping[str, Document]) -> 
         balances = _fold(of_it)
         if -balances[f"world:{order['rail'].lower()}"] != order["applied"]:
             yield f"I6 {id_} says {order['applied']}, the world paid {-balances['world:shopify']}"
-        due = _due(order["facts"]) if order["user_id"] else 0
+        due = due_of(order) if order["user_id"] else 0
         if order["applied"] != due and "the wallet would" not in (order["review"] or ""):
             yield f"I6 {id_} gave {order['applied']}, due is {due}"
-
-
-def _due(facts: Mapping[str, Document]) -> int:
-    if any(fact["kind"] == "CANCEL" for fact in facts.values()):
-        return 0
-    paid = [fact for fact in facts.values() if fact["kind"] == "PAID" and not fact["doubt"]]
-    if not paid or paid[0]["money"]["minor_units"] <= 0:
-        return 0
-    whole, dof, currencies = paid[0]["money"]["minor_units"], paid[0]["dof"], ("XXX", paid[0]["money"]["currency"])
-    refunds = [fact["money"] for fact in facts.values() if fact["kind"] == "REFUND" and fact["money"]]
-    back = sum(money["minor_units"] for money in refunds if money["currency"] in currencies)
-    return int(dof * max(0, whole - back) // whole)
 
 
 def _accruals(accruals: Mapping[str, Document], entries: Mapping[str, Document]) -> Iterator[str]:
@@ -164,6 +153,7 @@ def _events(shelves: Mapping[str, Mapping[str, Document]]) -> Iterator[str]:
             numbers[event["topic"]].append(event["sequence"])
     heads = {f"wallet:{id_}": wallet["sequence"] for id_, wallet in shelves["wallets"].items()}
     heads |= {topic: head["sequence"] for topic, head in shelves["topics"].items()}
+    heads |= {f"notifications:{user}": box["sequence"] for user, box in shelves["notification_boxes"].items()}
     for topic in numbers.keys() | heads.keys():
         told = sorted(numbers[topic])
         if topic.startswith("session:"):

@@ -13,8 +13,11 @@ from domain.errors import Unavailable
 from firestore.rows import RowState
 from firestore.store import Store
 from functions.outbox import Dispatcher
+from functions.schedule.erasures import erase_again
+from functions.schedule.figures import Teller, count, count_again
 from functions.schedule.seals import seal_days
-from integrations.services import OrderSource
+from functions.search_mirror import Mirror
+from integrations.services import AnalyticsGateway, OrderSource
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +36,13 @@ class Round:
 
 
 def rounds(
-    store: Store, dispatcher: Dispatcher, sources: Sequence[OrderSource], sweep_seconds: float, money_is_live: bool
+    store: Store,
+    dispatcher: Dispatcher,
+    sources: Sequence[OrderSource],
+    sweep_seconds: float,
+    money_is_live: bool,
+    mirror: Mirror | None = None,
+    analytics: AnalyticsGateway | None = None,
 ) -> list[Round]:
     """Every round of the store."""
 
@@ -54,14 +63,29 @@ def rounds(
     async def seal(now: datetime) -> int:
         return await seal_days(store, now)
 
+    async def erasures(now: datetime) -> int:
+        return await erase_again(store, now)
+
+    async def figures(now: datetime) -> int:
+        return await count(store, now)
+
+    async def figures_again(now: datetime) -> int:
+        return await count_again(store, now)
+
     return [
         Round("sweep", sweep_seconds, deliver_late),
         Round("mature", 60, mature),
         Round("reconcile", 3_600, reconcile_often),
         Round("reconcile_daily", 86_400, reconcile_daily),
         Round("seal", 3_600, seal),
+        Round("erasures", 86_400, erasures, first_after_seconds=60),
+        Round("badges", 3_600, store.progress.count_badges),
         # What a store that was down has left behind is delivered before it is called late.
         Round("audit", 3_600, auditor.run, first_after_seconds=600),
+        *([Round("search", 3_600, mirror.reconcile)] if mirror is not None else []),
+        Round("figures", 300, figures, first_after_seconds=60),
+        Round("figures_again", 86_400, figures_again, first_after_seconds=3_600),
+        *([Round("tell_analytics", 300, Teller(store, analytics).run)] if analytics is not None else []),
     ]
 
 

@@ -9,9 +9,11 @@ import structlog
 
 from domain.errors import NotFound
 from domain.orders import OrderFacts
+from domain.privacy import REDACTED
 from firestore.orders import Told
 from firestore.rows import InboxRow
 from firestore.store import Store
+from integrations import shopify_privacy, stripe_privacy
 from integrations.shopify import read_order
 from integrations.stripe_events import read_event
 
@@ -36,6 +38,8 @@ async def apply_order(store: Store, row_id: str, args: Mapping[str, str], now: d
         log.warning("delivery expired", inbox=told.inbox_id, order=told.order_id)
         await store.outbox.finish(row_id)
         return
+    if order.email == REDACTED:  # whom it names was forgotten before: what came late goes as well
+        await store.privacy.forget_orders([order.id], clean)
     if order.review is not None:
         log.warning("order waits for review", order=order.id)
 
@@ -47,6 +51,13 @@ def read_delivery(delivery: InboxRow) -> OrderFacts:
     told = read_event(delivery.body).told
     assert isinstance(told, OrderFacts), f"{delivery.topic} tells of no order"
     return told
+
+
+def clean(delivery: InboxRow) -> bytes:
+    """A delivery's body with its facts, and without the person."""
+    if delivery.source == "stripe":
+        return stripe_privacy.without_person(delivery.body)
+    return shopify_privacy.without_person(delivery.topic, delivery.body)
 
 
 def order_args(facts: OrderFacts) -> dict[str, str]:

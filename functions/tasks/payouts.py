@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
-from domain.payouts import PayoutState
+from domain.payouts import Payout, PayoutState
 from firestore.payouts import SEND_WITHIN
 from firestore.store import Store
 from integrations.services import PayoutAccount, PayoutGateway, PayoutRejected
@@ -16,6 +16,7 @@ from integrations.stripe_events import BankPayout, BankStatus, TransferTold, rea
 log = structlog.get_logger(__name__)
 
 APPLY_PAYOUT = "apply_payout"
+FROZEN_AGAIN = timedelta(hours=1)  # while its user is suspended a payout waits: one reading an hour
 
 
 class SendPayout:
@@ -25,11 +26,20 @@ class SendPayout:
     def __init__(self, gateway: PayoutGateway | None) -> None:
         self._gateway = gateway
 
-    async def __call__(self, store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> None:
+    async def __call__(self, store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> datetime | None:
         payout = await store.payouts.get(args["payout_id"])
         if payout is None or payout.state is not PayoutState.REQUESTED:
             await store.outbox.finish(row_id)
-            return
+            return None
+        (user,) = await store.users.get_many([payout.user_id])
+        if user is not None and user.suspended_at is not None:
+            again = now + FROZEN_AGAIN
+            await store.outbox.postpone_until(row_id, again)
+            return again
+        await self._send(store, payout, row_id, now)
+        return None
+
+    async def _send(self, store: Store, payout: Payout, row_id: str, now: datetime) -> None:
         if self._gateway is None:
             await store.payouts.conclude(payout.id, "payouts are not set up", now, row_id)
             return

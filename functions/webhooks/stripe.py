@@ -41,11 +41,11 @@ class StripeDoor(Door):
             await self._store.inbox.record("stripe", event.type, SHOP, body, now, outcome=f"ignored: {kind} money")
             return answer(200, f"Recorded, and left alone: {kind} money does not count here.")
         if isinstance(event.told, OrderFacts):
-            task, args = APPLY_ORDER, order_args(event.told)
+            task, args, subject = APPLY_ORDER, order_args(event.told), event.told.order_id
         else:
-            task, args = APPLY_PAYOUT, {}
+            task, args, subject = APPLY_PAYOUT, {}, None
         first = await self._store.inbox.record(
-            "stripe", event.type, SHOP, body, now, outcome="accepted", task=task, args=args
+            "stripe", event.type, SHOP, body, now, outcome="accepted", subject=subject, task=task, args=args
         )
         log.info("webhook recorded", source="stripe", topic=event.type, repeated=not first)
         return answer(200, "Recorded." if first else "Recorded before.")

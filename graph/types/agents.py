@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from domain import agents, listings
+from domain import agents, listings, progress, revisions
 from domain.agents import AgentType, Provider, Rank, SpecialistType
 from domain.errors import Forbidden
-from firestore.collections import AGENTS, LISTINGS, USERS
+from domain.images import ImageSize
+from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, USERS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
-from graph.context import Info
+from graph.context import Info, found
 from graph.errors import ConfigurationProblem
+from graph.types.badges import EarnedBadge, badges_of, progress_of
 from graph.types.nodes import Node
 
 if TYPE_CHECKING:
     from graph.types.listings import Listing
     from graph.types.users import User
 
-for _words in (AgentType, Provider, Rank, SpecialistType):
+for _words in (AgentType, ImageSize, Provider, Rank, SpecialistType):
     strawberry.enum(_words)
 
 
@@ -37,6 +40,7 @@ class ExperienceItem:
     hours: int
     title: str
     level: int
+    last_used_at: datetime
 
 
 @strawberry.type
@@ -73,8 +77,17 @@ class AgentConfiguration:
         )
 
 
+@strawberry.type(description="A field of a configuration by its path; null is nothing.")
+class FieldChange:
+    field: str
+    before: str | None
+    after: str | None
+
+
 @strawberry.type(description="A configuration as one change left it.")
 class AgentVersion:
+    record: strawberry.Private[agents.AgentVersion]
+    earlier: strawberry.Private[agents.AgentVersion | None]
     version: int
     configuration: AgentConfiguration
     changes: list[str]
@@ -82,14 +95,30 @@ class AgentVersion:
     created_at: datetime
 
     @classmethod
-    def of(cls, record: agents.AgentVersion) -> AgentVersion:
+    def of(cls, record: agents.AgentVersion, earlier: agents.AgentVersion | None = None) -> AgentVersion:
+        """`earlier` is the version before, where it was read with this one."""
         return cls(
+            record=record,
+            earlier=earlier,
             version=record.version,
             configuration=AgentConfiguration.of(record.configuration),
             changes=list(record.changes),
             restored_version=record.restored_version,
             created_at=record.at,
         )
+
+    @strawberry.field(description="Against another version, or the one before; nothing for the first.")
+    async def diff(self, info: Info, against: int | None = None) -> list[FieldChange]:
+        context = info.context
+        if against is not None:
+            other = await context.loaders.one(AGENT_VERSIONS, agents.version_id(self.record.agent_id, against))
+            found(other, "version")
+        else:
+            other = self.earlier or await context.store.agents.version_before(self.record)
+        if other is None:
+            return []
+        changed = revisions.diff(other.configuration, self.record.configuration)
+        return [FieldChange(field=each.field, before=each.before, after=each.after) for each in changed]
 
 
 @strawberry.type(description="What validateAgentConfiguration finds, field by field.")
@@ -102,7 +131,6 @@ class ConfigurationReport:
 class Agent(Node):
     record: strawberry.Private[agents.Agent]
     name: str
-    image_url: str | None
     rank: Rank
     type: AgentType
     provider: Provider
@@ -124,7 +152,6 @@ class Agent(Node):
             id=strawberry.ID(record.id),
             record=record,
             name=record.name,
-            image_url=record.image_url,
             rank=record.rank,
             type=record.type,
             provider=record.provider,
@@ -141,6 +168,10 @@ class Agent(Node):
             updated_at=record.updated_at,
         )
 
+    @strawberry.field(description="Null where there is no picture; LARGE where no size is asked for.")
+    def image_url(self, info: Info, size: ImageSize | None = None) -> str | None:
+        return info.context.desk.gallery.url(self.record.image, size or ImageSize.LARGE)
+
     @strawberry.field
     def specialization(self) -> Specialization | None:
         told = self.record.specialization
@@ -148,12 +179,19 @@ class Agent(Node):
             return None
         return Specialization(games=list(told.games), focus=told.focus, specialist_type=told.specialist_type)
 
-    @strawberry.field
-    def experience(self) -> list[ExperienceItem]:
+    @strawberry.field(description="Billed hours by game, of those that its hirers spent with it; the most first.")
+    async def experience(self, info: Info) -> list[ExperienceItem]:
+        levels = info.context.desk.policy.progression.levels
         return [
-            ExperienceItem(game=item.game, hours=item.hours, title=item.title, level=item.level)
-            for item in self.record.experience
+            ExperienceItem(
+                game=item.game, hours=item.hours, title=item.title, level=item.level, last_used_at=item.last_used_at
+            )
+            for item in progress.experience(await progress_of(info.context, self.record.id), levels)
         ]
+
+    @strawberry.field(description="The latest first.")
+    async def badges(self, info: Info) -> list[EarnedBadge]:
+        return await badges_of(info.context, self.record.id)
 
     @strawberry.field
     async def owner(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:
@@ -182,7 +220,13 @@ class Agent(Node):
         scope = scope_of("Agent.versions", context.user_id, self.id)
         position = position_of(context.desk.cursors, scope, after)
         page = await context.store.agents.versions(self.record.id, page_size(first), position)
-        return connect(page, AgentVersion.of, context.desk.cursors, scope, after)
+        # Newest first: each is followed by the one before it.
+        earlier = {newer.version: older for newer, older in pairwise(page.nodes)}
+
+        def shown(record: agents.AgentVersion) -> AgentVersion:
+            return AgentVersion.of(record, earlier.get(record.version))
+
+        return connect(page, shown, context.desk.cursors, scope, after)
 
     @strawberry.field
     async def listing(self, info: Info) -> Annotated[Listing, strawberry.lazy("graph.types.listings")] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -75,6 +75,11 @@ class RatingUpdated:
     new_rating: float
 
 
+@strawberry.type
+class NotificationReceived:
+    notification_id: strawberry.ID
+
+
 @strawberry.type(description="The history is gone: read the object again and go on from here.")
 class Gap:
     topic: str
@@ -93,6 +98,7 @@ Event = Annotated[
     | TransactionFailed
     | ReviewAdded
     | RatingUpdated
+    | NotificationReceived
     | Gap,
     strawberry.union("Event"),
 ]
@@ -107,12 +113,15 @@ class EventEnvelope:
     cursor: str
     at: datetime
     event: Event
+    share_key: strawberry.Private[Hashable]
 
     @classmethod
     def of(cls, record: events.Event, topic: str, cursor: str) -> EventEnvelope:
-        """`topic` is spelled as the subscriber spelled it."""
+        """`topic` is spelled as the subscriber spelled it. All that an answer can hold comes from the event and the
+        cursor, so it is the same for all who are told of the event under this cursor."""
         shown = _SHOWN[record.type](record.data, topic)
-        return cls(topic=topic, sequence=record.sequence, cursor=cursor, at=record.at, event=shown)
+        told = (topic, cursor, record.sequence, record.type, *sorted(record.data.items()))
+        return cls(topic=topic, sequence=record.sequence, cursor=cursor, at=record.at, event=shown, share_key=told)
 
 
 def _id(data: Mapping[str, str | int], name: str) -> strawberry.ID:
@@ -146,6 +155,7 @@ _SHOWN: Mapping[EventType, Callable[[Mapping[str, str | int], str], Any]] = {
         listing_id=_id(data, "listingId"),
         new_rating=int(data["ratingMilli"]) / 1000,
     ),
+    EventType.NOTIFICATION_RECEIVED: lambda data, _: NotificationReceived(notification_id=_id(data, "notificationId")),
     EventType.GAP: lambda data, topic: Gap(
         topic=topic, missed_from=int(data["missedFrom"]), missed_to=int(data["missedTo"])
     ),

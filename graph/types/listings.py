@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from domain import listings, pricing
+from domain import appeals, listings, pricing
 from domain.filters import ListingSort
 from domain.listings import ListingStatus
 from domain.money import Dof
 from domain.pricing import HireUnit
-from firestore.collections import USERS
+from domain.users import Role
+from firestore.collections import APPEALS, REVIEWS, USERS
 from graph.connection import Connection
 from graph.context import Info
 from graph.types.agents import Agent, agent_of
+from graph.types.appeals import Appeal
 from graph.types.nodes import Node
 from graph.types.reviews import Review, reviews_of
 
@@ -93,6 +96,29 @@ class Listing(Node):
         from graph.types.users import User
 
         return User.of(await info.context.loaders.known(USERS, self.record.owner_id))
+
+    @strawberry.field(description="Why a moderator holds it back, or let it back: for its owner and moderators.")
+    async def status_reason(self, info: Info) -> str | None:
+        return self.record.status_reason if await self._is_told(info) else None
+
+    @strawberry.field(description="The appeal against the last decision: for its owner and moderators.")
+    async def appeal(self, info: Info) -> Appeal | None:
+        if self.record.judged_at is None or not await self._is_told(info):
+            return None
+        record = await info.context.loaders.one(APPEALS, appeals.appeal_id(self.record))
+        return None if record is None else Appeal.of(record)
+
+    async def _is_told(self, info: Info) -> bool:
+        viewer_id = info.context.user_id
+        if viewer_id is None or viewer_id == self.record.owner_id:
+            return viewer_id is not None
+        return await info.context.role() is not Role.USER
+
+    @strawberry.field(description="The most helpful, of equals the newest: three at most.")
+    async def featured_reviews(self, info: Info) -> list[Review]:
+        loaders = info.context.loaders
+        found = await asyncio.gather(*(loaders.one(REVIEWS, each.id) for each in self.record.top_reviews))
+        return [Review.of(record) for record in found if record is not None]
 
     @strawberry.field(description="Newest first.")
     async def reviews(self, info: Info, first: int | None = None, after: str | None = None) -> Connection[Review]:

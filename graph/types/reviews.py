@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import strawberry
 
 from domain import reviews
-from firestore.collections import LISTINGS, SESSIONS, USERS
+from firestore.collections import LISTINGS, SESSIONS, USERS, VOTES
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Context, Info
 from graph.types.nodes import Node
@@ -61,6 +61,14 @@ class Review(Node):
         if info.context.user_id not in (self.record.reviewer_id, self.record.owner_id):
             return None
         return Session.of(await info.context.loaders.known(SESSIONS, self.record.session_id), info.context)
+
+    @strawberry.field(description="Whether the viewer has found it helpful; null without a vote.")
+    async def viewer_vote(self, info: Info) -> bool | None:
+        user_id = info.context.user_id
+        if user_id is None:
+            return None
+        vote = await info.context.loaders.one(VOTES, reviews.vote_id(self.record.id, user_id))
+        return None if vote is None else vote.helpful
 
     @strawberry.field
     async def reviewer(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:

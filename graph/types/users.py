@@ -7,19 +7,27 @@ from datetime import datetime
 import strawberry
 
 from domain import users
+from domain.images import ImageSize
 from domain.listings import Seller
+from domain.notifications import NotificationBox
 from domain.sessions import SessionStatus
 from domain.transactions import TransactionType
 from domain.users import Channel, NotificationKind, Role
 from domain.wallets import Wallet as WalletRecord
-from firestore.collections import PAYOUT_ACCOUNTS, SELLERS, WALLETS
+from firestore.collections import NOTIFICATION_BOXES, PAYOUT_ACCOUNTS, SELLERS, WALLETS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Context, Info
 from graph.types.agents import Agent
+from graph.types.badges import Achievement, EarnedBadge, achievements_of, badges_of
+from graph.types.endpoints import WebhookEndpoint
+from graph.types.keys import ApiKey
+from graph.types.legal import LegalAcceptance, LegalDocument
 from graph.types.listings import Listing
 from graph.types.nodes import Node
+from graph.types.notifications import Notification
 from graph.types.payouts import Payout, PayoutAccount
 from graph.types.sessions import Session
+from graph.types.sign_ins import SignIn, sign_ins_of
 from graph.types.wallets import Transaction, Wallet
 
 for _words in (Role, NotificationKind, Channel):
@@ -49,8 +57,9 @@ class User(Node):
         )
 
     @strawberry.field(description="Null where the user's privacy preferences say so.")
-    async def avatar_url(self, info: Info) -> str | None:
-        return self.record.avatar_url if await info.context.sees(self.record, users.shows_profile) else None
+    async def avatar_url(self, info: Info, size: ImageSize | None = None) -> str | None:
+        shown = await info.context.sees(self.record, users.shows_profile)
+        return info.context.desk.gallery.url(self.record.avatar, size or ImageSize.LARGE) if shown else None
 
     @strawberry.field(description="Null where the user's privacy preferences say so.")
     async def nationality(self, info: Info) -> str | None:
@@ -64,6 +73,11 @@ class User(Node):
             average_rating=seller.average_rating,
             rating_count=seller.rating_count,
         )
+
+    @strawberry.field(description="The latest first; none where the user's privacy preferences say so.")
+    async def badges(self, info: Info) -> list[EarnedBadge]:
+        shown = await info.context.sees(self.record, users.shows_badges)
+        return await badges_of(info.context, self.record.id) if shown else []
 
     @strawberry.field(description="What the user offers, newest first.")
     async def listings(self, info: Info, first: int | None = None, after: str | None = None) -> Connection[Listing]:
@@ -150,6 +164,53 @@ class Viewer:
         page = await context.store.wallets.page_of_user(self.id, type, page_size(first), position)
         return connect(page, Transaction.of, context.desk.cursors, scope, after)
 
+    @strawberry.field(description="Those that are not revoked, the oldest first.")
+    async def api_keys(self, info: Info) -> list[ApiKey]:
+        return [ApiKey.of(record) for record in await info.context.store.keys.of_user(self.id)]
+
+    @strawberry.field(description="Newest first.")
+    async def notifications(
+        self, info: Info, unread_only: bool | None = None, first: int | None = None, after: str | None = None
+    ) -> Connection[Notification]:
+        context = info.context
+        scope = scope_of("Viewer.notifications", self.id)
+        position = position_of(context.desk.cursors, scope, after)
+        box = await box_of(context)
+        page = await context.store.notifications.page_of_user(box, bool(unread_only), page_size(first), position)
+        return connect(page, lambda record: Notification.of(record, box), context.desk.cursors, scope, after)
+
+    @strawberry.field(description="How many notifications are unread, at most 100.")
+    async def unread_notifications(self, info: Info) -> int:
+        return await info.context.store.notifications.unread(await box_of(info.context))
+
+    @strawberry.field(description="The language of what the store writes to the viewer; null is English.")
+    async def locale(self, info: Info) -> str | None:
+        return (await info.context.user()).locale
+
+    @strawberry.field(description="In the order of their making.")
+    async def webhook_endpoints(self, info: Info) -> list[WebhookEndpoint]:
+        return [WebhookEndpoint.of(each) for each in await info.context.store.endpoints.of_user(self.id)]
+
+    @strawberry.field(description="The latest first.")
+    async def badges(self, info: Info) -> list[EarnedBadge]:
+        return await badges_of(info.context, self.id)
+
+    @strawberry.field
+    async def achievements(self, info: Info) -> list[Achievement]:
+        return await achievements_of(info.context, self.id)
+
+    @strawberry.field(description="Where this account is signed in, the last used first, at most 100.")
+    async def sign_ins(self, info: Info) -> list[SignIn]:
+        return await sign_ins_of(info.context)
+
+    @strawberry.field(description="All that was accepted, the newest first, at most 200.")
+    async def legal_acceptances(self, info: Info) -> list[LegalAcceptance]:
+        return [LegalAcceptance.of(record) for record in await info.context.store.legal.accepted(self.id)]
+
+    @strawberry.field(description="The documents whose version of today is not accepted yet.")
+    async def legal_due(self, info: Info) -> list[LegalDocument]:
+        return [LegalDocument.of(document) for document in await info.context.store.legal.due(self.id)]
+
     @strawberry.field(description="Where payouts go; null until connectPayouts.")
     async def payout_account(self, info: Info) -> PayoutAccount | None:
         record = await info.context.loaders.one(PAYOUT_ACCOUNTS, self.id)
@@ -162,6 +223,12 @@ class Viewer:
         position = position_of(context.desk.cursors, scope, after)
         page = await context.store.payouts.page_of_user(self.id, page_size(first), position)
         return connect(page, Payout.of, context.desk.cursors, scope, after)
+
+
+async def box_of(context: Context) -> NotificationBox:
+    """How far the viewer's notifications have counted and are read; who was never told of anything is at the start."""
+    user_id = context.signed_in
+    return await context.loaders.one(NOTIFICATION_BOXES, user_id) or NotificationBox(user_id)
 
 
 async def wallet_of(context: Context) -> Wallet:

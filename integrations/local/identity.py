@@ -7,77 +7,48 @@ ID tokens, so several processes may share it. It is for development: no mail is 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import secrets
 import sqlite3
 import threading
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import argon2
 import jwt
 from jwt.types import Options
 
 from domain.errors import RateLimited, Unavailable
-from integrations import identity as rules
-from integrations.services import Identity, SignIn
+from integrations import credentials as rules
+from integrations.local.accounts import Account, AccountsFile, Opened, digest_of
+from integrations.services import DeviceSignIn, Identity, SignIn
 
 ISSUER = "https://identity.jiga.local"
 AUDIENCE = "jiga-store"
 ALGORITHM = "HS256"  # whoever verifies also issues, so one secret is enough
 
-LOCK_WAIT_SECONDS = 1.5  # another process holds the file for milliseconds; this leaves time to say UNAVAILABLE
 HASHES_AT_ONCE = 2  # 2 x 19 MiB and two cores: a storm of sign-ins waits, and the machine stays usable
-REUSE_GRACE_SECONDS = 5  # see LocalIdentity.refresh
 KNOWN_SECONDS, KNOWN_MAX = 30, 10_000  # half of the 60 s that a revocation may take; about 2 MB
 FAILURES_MAX, FAILURES_SECONDS = 10, 15 * 60  # OWASP: slow guessing down, and let the owner back in the same hour
 WATCHED_EMAILS_MAX = 10_000  # about 5 MB; the e-mail that failed longest ago is forgotten first
-EXPIRED_ROWS_MAX = 100  # dead refresh tokens that one sign-in sweeps away: more than it adds
-
-_SCHEMA = """
-PRAGMA foreign_keys = ON;
-CREATE TABLE IF NOT EXISTS keys (kid TEXT PRIMARY KEY, secret BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS accounts (
-    uid TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, password_hash TEXT NOT NULL, generation INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS tokens (
-    digest BLOB PRIMARY KEY, family TEXT NOT NULL, uid TEXT NOT NULL REFERENCES accounts(uid) ON DELETE CASCADE,
-    expires_at REAL NOT NULL, used_at REAL);
-CREATE INDEX IF NOT EXISTS tokens_by_family ON tokens(family);
-CREATE INDEX IF NOT EXISTS tokens_by_uid ON tokens(uid);
-CREATE INDEX IF NOT EXISTS tokens_by_expiry ON tokens(expires_at);
-"""
 
 # The hash of a password that nobody knows, made with the parameters of every other.
 _NOBODY = "$argon2id$v=19$m=19456,t=2,p=1$hfXEYqhDi1rAPXiK++LCtQ$ote8c4NuukSe5+U10i5szTr01RtDJAAevUsib3nwVjs"
 
 # PyJWT would ask its own clock for the times, so they are judged here; everything else is PyJWT's.
 _CHECKS: Options = {
-    "require": ["sub", "email", "email_verified", "gen", "iat", "exp"],
+    "require": ["sub", "email", "email_verified", "gen", "sid", "iat", "exp"],
     "verify_exp": False,
     "verify_iat": False,
     "verify_nbf": False,
 }
 
 _Result = TypeVar("_Result")
-
-
-class _Account(NamedTuple):
-    """A row. `generation` grows with each revocation: an ID token of an older generation is refused.
-
-    A number, not a time: two things that happen within one second still have an order.
-    """
-
-    uid: str
-    email: str
-    password_hash: str
-    generation: int
 
 
 class LocalIdentity:
@@ -99,7 +70,7 @@ class LocalIdentity:
         self._clock = clock
         self._id_token_ttl_seconds = id_token_ttl_seconds
         self._trust_emails = trust_emails
-        self._file = _File(path, refresh_token_ttl_days * 86_400)
+        self._file = AccountsFile(path, refresh_token_ttl_days * 86_400)
         # One thread owns the file: SQLite writes one at a time anyway. The deadline bounds what waits for a thread,
         # because a call that gives up leaves the queue.
         self._file_thread = ThreadPoolExecutor(1, "identity-file")
@@ -107,29 +78,29 @@ class LocalIdentity:
         # OWASP Password Storage: Argon2id with m=19 MiB, t=2, p=1.
         self._hasher = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._failures = _Failures()
-        self._known: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
 
-    async def sign_up(self, email: str, password: str) -> SignIn:
+    async def sign_up(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         """Make an account. Raises EmailTaken, WeakPassword, BadInput, Unavailable."""
         address = rules.normalised_email(email)
         chosen = rules.new_password(password, address)
         async with _answering():
             hashed = await self._run(self._hash_threads, lambda: self._hasher.hash(chosen))
-            account = _Account(secrets.token_hex(14), address, hashed, 0)
+            account = Account(secrets.token_hex(14), address, hashed, 0)
             await self._run(self._file_thread, lambda: self._file.add(account))
-            return await self._issue(account.uid)
+            return await self._issue(account.uid, device)
 
-    async def sign_in(self, email: str, password: str) -> SignIn:
+    async def sign_in(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         """Raises BadCredentials, RateLimited after ten failures in 15 minutes, BadInput, Unavailable."""
-        address, typed = rules.normalised_email(email), rules.typed_password(password)
-        self._failures.check(address, self._now())  # here too, so that a blocked guesser takes no place in the queue
         async with _answering():
-            account = await self._run(self._file_thread, lambda: self._file.account(email=address))
-            await self._run(self._hash_threads, lambda: self._check_password(address, account, typed))
-            assert account is not None, "a password was right, so there is an account"
-            return await self._issue(account.uid)
+            return await self._issue(await self._require_password(email, password), device)
 
-    async def refresh(self, refresh_token: str) -> SignIn:
+    async def check_password(self, email: str, password: str) -> None:
+        """As `sign_in` raises, and nobody is signed in by it."""
+        async with _answering():
+            await self._require_password(email, password)
+
+    async def refresh(self, refresh_token: str, *, device: str | None = None) -> SignIn:
         """Trade a refresh token for new tokens; each one works once. Raises BadCredentials, Unavailable.
 
         A token that comes a second time has been stolen from one of its two senders: its whole family, back to the
@@ -138,9 +109,11 @@ class LocalIdentity:
         """
         if not rules.is_token(refresh_token):
             raise rules.sign_in_again()
-        digest, now = _digest(refresh_token), self._now()
+        digest, now = digest_of(refresh_token), self._now()
         async with _answering():
-            return await self._tokens(*await self._run(self._file_thread, lambda: self._file.rotate(digest, now)))
+            return await self._tokens(
+                await self._run(self._file_thread, lambda: self._file.rotate(digest, device, now))
+            )
 
     async def verify(self, id_token: str, *, check_revoked: bool) -> Identity:
         """Raises Unauthenticated; Unavailable where the file cannot be read, which is never taken for a yes."""
@@ -149,21 +122,36 @@ class LocalIdentity:
         async with _answering():
             kid, secret = await self._key()
             identity, generation = self._read(id_token, kid, secret)
-            if generation != await self._generation(identity.uid, fresh=check_revoked):
+            if generation != await self._standing(identity, fresh=check_revoked):
                 raise rules.not_signed_in()
             return identity
+
+    async def sign_ins(self, uid: str) -> tuple[DeviceSignIn, ...]:
+        """Where the account is signed in, the last used first, at most 100. `used_at` is exact to an hour: it is the
+        last refresh's."""
+        now = self._now()
+        async with _answering():
+            found = await self._run(self._file_thread, lambda: self._file.families(uid, now))
+        return tuple(DeviceSignIn(each.id, each.device, _at(each.created_at), _at(each.used_at)) for each in found)
+
+    async def revoke_sign_in(self, uid: str, sign_in_id: str) -> bool:
+        """End one sign-in: its refresh tokens now, its ID tokens as `revoke` says. False where there is none."""
+        async with _answering():
+            ended = await self._run(self._file_thread, lambda: self._file.end(uid, sign_in_id))
+        self._known.pop((uid, sign_in_id), None)
+        return ended
 
     async def revoke(self, uid: str) -> None:
         """End all sign-ins of the account at once; ID tokens that other processes know may live 30 s longer."""
         async with _answering():
             await self._run(self._file_thread, lambda: self._file.revoke(uid))
-        self._known.pop(uid, None)
+        self._forget(uid)
 
     async def delete(self, uid: str) -> None:
         """Remove the account for good. Deleting twice is fine."""
         async with _answering():
             await self._run(self._file_thread, lambda: self._file.delete(uid))
-        self._known.pop(uid, None)
+        self._forget(uid)
 
     async def close(self) -> None:
         """Let go of the file and the threads. Closing twice is fine; whatever is called afterwards is Unavailable."""
@@ -184,13 +172,22 @@ class LocalIdentity:
             raise Unavailable("Sign-in is shutting down: try again in a moment.") from closed
         return await waiting
 
-    async def _issue(self, uid: str) -> SignIn:
-        now = self._now()
-        return await self._tokens(*await self._run(self._file_thread, lambda: self._file.issue(uid, now)))
+    async def _require_password(self, email: str, password: str) -> str:
+        """The uid of who has this password."""
+        address, typed = rules.normalised_email(email), rules.typed_password(password)
+        self._failures.check(address, self._now())  # here too, so that a blocked guesser takes no place in the queue
+        account = await self._run(self._file_thread, lambda: self._file.account(email=address))
+        await self._run(self._hash_threads, lambda: self._check_password(address, account, typed))
+        assert account is not None, "a password was right, so there is an account"
+        return account.uid
 
-    async def _tokens(self, account: _Account, refresh_token: str) -> SignIn:
+    async def _issue(self, uid: str, device: str | None) -> SignIn:
+        now = self._now()
+        return await self._tokens(await self._run(self._file_thread, lambda: self._file.issue(uid, device, now)))
+
+    async def _tokens(self, opened: Opened) -> SignIn:
         kid, secret = await self._key()
-        issued_at = int(self._now())
+        account, issued_at = opened.account, int(self._now())
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
@@ -198,13 +195,15 @@ class LocalIdentity:
             "email": account.email,
             "email_verified": self._trust_emails,
             "gen": account.generation,
+            "sid": opened.family.id,
+            "auth_time": int(opened.family.created_at),
             "iat": issued_at,
             "exp": issued_at + self._id_token_ttl_seconds,
         }
         id_token = jwt.encode(claims, secret, ALGORITHM, headers={"kid": kid})
-        return SignIn(account.uid, account.email, id_token, refresh_token, self._id_token_ttl_seconds)
+        return SignIn(account.uid, account.email, id_token, opened.refresh_token, self._id_token_ttl_seconds)
 
-    def _check_password(self, address: str, account: _Account | None, typed: str) -> None:
+    def _check_password(self, address: str, account: Account | None, typed: str) -> None:
         """Runs in a hashing thread: counting behind the queue stops a thousand guesses that were sent at once."""
         self._failures.check(address, self._now())
         # An unknown address costs the same hash as a wrong password, so time tells nothing.
@@ -238,122 +237,30 @@ class LocalIdentity:
             email_verified=claims["email_verified"],
             issued_at=datetime.fromtimestamp(issued_at, UTC),
             expires_at=datetime.fromtimestamp(expires_at, UTC),
+            sign_in_id=str(claims["sid"]),
+            signed_in_at=_at(claims.get("auth_time", 0)),
         )
         return identity, claims["gen"]
 
-    async def _generation(self, uid: str, *, fresh: bool) -> int | None:
-        """The account's generation, None where it is gone: read now if `fresh`, else at most 30 s ago."""
-        now = self._now()
-        read_at, generation = self._known.get(uid, (-1.0, 0))
+    async def _standing(self, identity: Identity, *, fresh: bool) -> int | None:
+        """The account's generation, None where it or this sign-in is gone: read now if `fresh`, else at most 30 s
+        ago."""
+        now, known = self._now(), (identity.uid, identity.sign_in_id or "")
+        read_at, generation = self._known.get(known, (-1.0, 0))
         if not fresh and 0 <= now - read_at < KNOWN_SECONDS:
             return generation
-        account = await self._run(self._file_thread, lambda: self._file.account(uid=uid))
-        self._known.pop(uid, None)
-        if account is None:
+        current = await self._run(self._file_thread, lambda: self._file.standing(*known))
+        self._known.pop(known, None)
+        if current is None:
             return None
-        self._known[uid] = (now, account.generation)
+        self._known[known] = (now, current)
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
-        return account.generation
+        return current
 
-
-class _File:
-    """The SQLite file. Used by one thread, and opened by the first call, so that building an adapter blocks nobody."""
-
-    def __init__(self, path: Path, refresh_token_ttl_seconds: int) -> None:
-        self._path = path
-        self._refresh_token_ttl_seconds = refresh_token_ttl_seconds
-        self._connection: sqlite3.Connection | None = None
-        self.key: tuple[str, bytes] | None = None
-
-    def open_key(self) -> tuple[str, bytes]:
-        """The key that signs ID tokens: `(kid, secret)`. The first process to come makes it."""
-        if self.key is None:
-            with self._writing() as database:
-                database.execute(
-                    "INSERT INTO keys SELECT ?, ? WHERE NOT EXISTS (SELECT * FROM keys)",
-                    (secrets.token_hex(8), secrets.token_bytes(32)),
-                )
-                kid, secret = database.execute("SELECT kid, secret FROM keys").fetchone()
-                self.key = (kid, secret)
-        return self.key
-
-    def account(self, *, uid: str = "", email: str = "") -> _Account | None:
-        """The account of a uid or of a normalised e-mail."""
-        row = self._open().execute("SELECT * FROM accounts WHERE uid = ? OR email = ?", (uid, email)).fetchone()
-        return _Account(*row) if row else None
-
-    def add(self, account: _Account) -> None:
-        """Raises EmailTaken."""
-        with self._writing() as database:
-            added = database.execute("INSERT INTO accounts VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", account)
-            if added.rowcount == 0:
-                raise rules.email_taken()
-
-    def issue(self, uid: str, now: float) -> tuple[_Account, str]:
-        """The account and the first refresh token of a new family."""
-        with self._writing() as database:
-            dead = "DELETE FROM tokens WHERE rowid IN (SELECT rowid FROM tokens WHERE expires_at <= ? LIMIT ?)"
-            database.execute(dead, (now, EXPIRED_ROWS_MAX))
-            return self._token(database, uid, secrets.token_hex(8), now)
-
-    def rotate(self, digest: bytes, now: float) -> tuple[_Account, str]:
-        """Use a refresh token up, and give its successor."""
-        with self._writing() as database:
-            alive = "SELECT family, uid, used_at FROM tokens WHERE digest = ? AND expires_at > ?"
-            for family, uid, used_at in database.execute(alive, (digest, now)).fetchall():  # none, or one
-                if used_at is None:
-                    database.execute("UPDATE tokens SET used_at = ? WHERE digest = ?", (now, digest))
-                    return self._token(database, uid, family, now)
-                if now - used_at > REUSE_GRACE_SECONDS:
-                    database.execute("DELETE FROM tokens WHERE family = ?", (family,))
-        raise rules.sign_in_again()  # after the commit: the refusal must not undo the family's death
-
-    def revoke(self, uid: str) -> None:
-        with self._writing() as database:
-            database.execute("DELETE FROM tokens WHERE uid = ?", (uid,))
-            database.execute("UPDATE accounts SET generation = generation + 1 WHERE uid = ?", (uid,))
-
-    def delete(self, uid: str) -> None:
-        with self._writing() as database:
-            database.execute("DELETE FROM accounts WHERE uid = ?", (uid,))  # its refresh tokens go with it
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-
-    def _token(self, database: sqlite3.Connection, uid: str, family: str, now: float) -> tuple[_Account, str]:
-        account = self.account(uid=uid)
-        if account is None:  # deleted since the password was checked
-            raise rules.sign_in_again()
-        token = secrets.token_urlsafe(32)
-        expires_at = now + self._refresh_token_ttl_seconds
-        database.execute("INSERT INTO tokens VALUES (?, ?, ?, ?, NULL)", (_digest(token), family, uid, expires_at))
-        return account, token
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """One atomic change. The lock is taken first, so what is read within is still true when it is written."""
-        database = self._open()
-        database.execute("BEGIN IMMEDIATE")
-        try:
-            yield database
-            database.execute("COMMIT")
-        finally:
-            if database.in_transaction:  # the work or the commit failed, and SQLite did not undo it by itself
-                database.execute("ROLLBACK")
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Whoever can read this can sign tokens. SQLite gives its journal the mode of the main file.
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._path.chmod(0o600)
-            connection = sqlite3.connect(self._path, timeout=LOCK_WAIT_SECONDS, isolation_level=None)
-            connection.executescript(_SCHEMA)
-            self._connection = connection
-        return self._connection
+    def _forget(self, uid: str) -> None:
+        for known in [known for known in self._known if known[0] == uid]:
+            del self._known[known]
 
 
 class _Failures:
@@ -396,5 +303,5 @@ async def _answering() -> AsyncIterator[None]:
         raise Unavailable("The file of accounts cannot be used: see that its disk has room, try again.") from broken
 
 
-def _digest(refresh_token: str) -> bytes:
-    return hashlib.sha256(refresh_token.encode()).digest()
+def _at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,33 +25,39 @@ from graphql import (
     get_named_type,
     is_leaf_type,
 )
+from PIL import Image
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.requests import Request
+from strawberry.utils.str_converters import to_camel_case
 
 import main
-from domain import users
+from domain import endpoints, images, users
 from domain.agents import (
     AgentConfiguration,
     AgentType,
-    ExperienceItem,
     ModelConfig,
     Provider,
     SpecialistType,
     Specialization,
 )
+from domain.endpoints import Attempt, Delivery, WebhookEvent
 from domain.hiring import transaction_id
 from domain.ids import Kind, derived_id
-from domain.listings import PublishWish
+from domain.images import ImagePurpose
+from domain.keys import TEST, KeyScope, KeyWish
+from domain.listings import ListingStatus, PublishWish
 from domain.money import Dof, Money
 from domain.pricing import HireUnit, SessionConfiguration
 from domain.purchases import Rail
+from domain.rates import RATES
+from domain.reports import ReportAction, ReportReason
 from domain.reviews import ReviewWish
 from domain.revisions import AgentWish
 from domain.search import document_of
 from firestore.agents import Expected
 from firestore.backend import Backend, Value, Write
-from firestore.collections import AGENTS, LISTINGS, OUTBOX, USERS
+from firestore.collections import AGENTS, DELIVERIES, ENDPOINTS, LISTINGS, NOTIFICATION_BOXES, OUTBOX, USERS
 from firestore.memory import MemoryBackend
 from firestore.outbox import row
 from firestore.records import Collection, R
@@ -58,18 +66,24 @@ from firestore.sessions import Hire, Usage
 from firestore.store import Store
 from functions.caller import Caller, tasks
 from graph.errors import present
-from graph.execution import Answer, Execution, GraphQLRequest
-from graph.schema import make_schema
-from integrations import identity as rules
-from integrations.services import Identity, IdentityGateway, PayoutAccount, SignIn
+from graph.execution import Execution
+from graph.operations import Answer
+from graph.permissions import Gate
+from graph.requests import GraphQLRequest
+from graph.schema import Mutation, make_schema
+from integrations import credentials as rules
+from integrations.services import DeviceSignIn, Identity, IdentityGateway, PayoutAccount, SignIn
 from settings import Settings
 from tests.client import Client
 from tests.journeys import shop
 from tests.journeys.server import SECRET
 from tests.make import MINUTE, NOW
-from tests.nouns import HOUR, SECOND, a_user
+from tests.nouns import HOUR, SECOND, a_listing, a_user, an_agent
+from tests.outlets import Heard, heard
 
 URL = "http://jiga.test"
+ROOMY = dict.fromkeys(set(RATES) - {"wrong_credentials"}, 10**9)
+"""The tests of a module are many people behind one address, and do more in a second than those in a day."""
 DRAIN_SECONDS_MAX = 20.0  # tasks of one test end within milliseconds: beyond this one of them fails for ever
 TURNS = 400  # of the event loop: what twenty topics need to reach their first event, or their silence
 NOWHERE = "0" * 26
@@ -92,6 +106,13 @@ def execution() -> Execution:
     return Execution(schema(), present=present, introspection=True)
 
 
+def _gated(*_: object, gate: Any, **__: object) -> Execution:
+    """The one execution behind a rig's own gate."""
+    made = copy(execution())
+    made._gate = gate
+    return made
+
+
 class Names:
     """An identity gateway without passwords to hash: a token is its person's name. `test_sign_in` has the real one."""
 
@@ -102,7 +123,7 @@ class Names:
         """Let a person sign in."""
         self.known[name] = f"{name}@jiga.test"
 
-    async def sign_up(self, email: str, password: str) -> SignIn:
+    async def sign_up(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         address = rules.normalised_email(email)
         rules.new_password(password, address)
         name = address.partition("@")[0]
@@ -111,13 +132,16 @@ class Names:
         self.admit(name)
         return self._signed(name)
 
-    async def sign_in(self, email: str, password: str) -> SignIn:
+    async def check_password(self, email: str, password: str) -> None:
+        await self.sign_in(email, password)
+
+    async def sign_in(self, email: str, password: str, *, device: str | None = None) -> SignIn:
         name = email.partition("@")[0]
         if name not in self.known or password != name:
             raise rules.wrong_credentials()
         return self._signed(name)
 
-    async def refresh(self, refresh_token: str) -> SignIn:
+    async def refresh(self, refresh_token: str, *, device: str | None = None) -> SignIn:
         if refresh_token not in self.known:
             raise rules.sign_in_again()
         return self._signed(refresh_token)
@@ -125,7 +149,13 @@ class Names:
     async def verify(self, id_token: str, *, check_revoked: bool) -> Identity:
         if id_token not in self.known:
             raise rules.not_signed_in()
-        return Identity(id_token, self.known[id_token], True, NOW, NOW + HOUR)
+        return Identity(id_token, self.known[id_token], True, NOW, NOW + HOUR, id_token, NOW)
+
+    async def sign_ins(self, uid: str) -> tuple[DeviceSignIn, ...]:
+        return (DeviceSignIn(uid, "A test", NOW, NOW),) if uid in self.known else ()
+
+    async def revoke_sign_in(self, uid: str, sign_in_id: str) -> bool:
+        return uid == sign_in_id
 
     async def revoke(self, uid: str) -> None:
         self.known.pop(uid, None)
@@ -184,9 +214,10 @@ class Rig(main.House):
             shopify_webhook_secret=SecretStr(SECRET),
             firestore_emulator_host=None,
             auth_emulator_host=None,
+            rate_limits=ROOMY,
         )
         super().__init__(settings, clock=lambda: self.now)
-        transport = httpx.ASGITransport(Starlette(routes=self.routes()))
+        transport = httpx.ASGITransport(Starlette(routes=self.routes(), middleware=self.sight.middleware()))
         self.http = httpx.AsyncClient(transport=transport, base_url=URL, trust_env=False)
         self.guest = Person(self, None)
 
@@ -196,13 +227,21 @@ class Rig(main.House):
     def _backend(self) -> Backend:
         return self.memory
 
+    def _outlets(self) -> Heard:
+        return heard()
+
     def _identity(self) -> IdentityGateway:
         return self.names if self._given is None else self._given(self.clock)
 
     def _build_graph(self) -> None:
         self.rails.payouts = Bank()  # the local one posts webhooks of its own, whenever it likes
-        self.caller = Caller(self.store, self.dispatcher, self.clock, tasks(self.rails.payouts))
-        with patch.object(main, "make_schema", schema), patch.object(main, "Execution", lambda *_, **__: execution()):
+        self.caller = Caller(
+            self.store,
+            self.dispatcher,
+            self.clock,
+            tasks(self.rails.payouts, self.gallery, self.identity, outlets=self.outlets, mirror=self.mirror),
+        )
+        with patch.object(main, "make_schema", schema), patch.object(main, "Execution", _gated):
             super()._build_graph()
 
     async def start(self) -> None:
@@ -403,6 +442,14 @@ class Ids:
     payout: str
     order: str
     dead: str
+    barred: str
+    appeal: str
+    report: str
+    notification: str
+    endpoint: str
+    delivery: str
+    upload: str
+    key: str
 
 
 PEOPLE = ("ada", "cleo", "max", "eve", "mia", "root", "zoe")
@@ -410,6 +457,8 @@ FUNDS = 3_000_000
 DAY = 24 * HOUR
 LONG_AGO = NOW - 40 * DAY
 HOURLY = 6_000
+BADGE = derived_id(Kind.BADGE, "valorant-apprentice")
+"""Nothing on the market is of that game: only a moderator gives it."""
 
 
 @dataclass
@@ -426,6 +475,7 @@ class Market:
     def __post_init__(self) -> None:
         self.ada, self.cleo, self.max, self.eve, self.mia, self.root, self.zoe = map(self.rig.person, PEOPLE)
         self.guest = self.rig.guest
+        self.max_bot, self.ada_bot = (Person(self.rig, name, token=key_text(name)) for name in ("max", "ada"))
 
     @asynccontextmanager
     async def unchanged(self) -> AsyncIterator[None]:
@@ -468,16 +518,17 @@ async def furnish(rig: Rig) -> Ids:
     rig.now = LONG_AGO  # no task ends a hire before its time
     roles = {"mia": users.Role.MODERATOR, "root": users.Role.ADMIN}
     for name in PEOPLE:
-        made = a_user(name, role=roles.get(name, users.Role.USER), nationality="Mexican")
-        await rig.put(USERS, replace(made, avatar_url="https://pictures.test/a.png"))
+        made = a_user(name, role=roles.get(name, users.Role.USER), nationality="Mexican", locale="es-MX")
+        await rig.put(USERS, replace(made, avatar=name.encode().hex().ljust(64, "0")))
         if name != "zoe":
             await store.wallets.adjust(users.user_id("root"), made.id, FUNDS, "a start", name, at)
+    held = {"suspended_at": LONG_AGO, "suspended_until": NOW + 30 * DAY, "suspension_reason": "Spam."}
+    await rig.put(USERS, a_user("ned", **held))
     ada, cleo, max_ = map(users.user_id, ("ada", "cleo", "max"))
     nova, draft, hidden = (derived_id(Kind.AGENT, name) for name in ("nova", "draft", "hidden"))
     await store.agents.create(cleo, nova, AGENT, at)
     await store.agents.transfer(cleo, nova, ada, at)
-    experienced = replace(await rig.get(AGENTS, nova), image_url="https://pictures.test/n.png")
-    await rig.put(AGENTS, replace(experienced, experience=(ExperienceItem("Chess", 12, "Student", 2),)))
+    await rig.put(AGENTS, replace(await rig.get(AGENTS, nova), image="b" * 64))
     listing = await store.listings.publish(ada, nova, OFFER, at)
     await store.listings.feature(users.Viewer(users.user_id("mia"), users.Role.MODERATOR), listing.id, True, at)
     for name, agent_id in (("Draft", draft), ("Hidden", hidden)):
@@ -488,15 +539,23 @@ async def furnish(rig: Rig) -> Ids:
         await store.agents.restore_version(ada, Expected(agent_id), 1, at + 2 * SECOND)
     hidden_listing = await store.listings.publish(ada, hidden, OFFER, at)
     await store.listings.unpublish(ada, hidden, at)
+    barred, appeal, report = await _judge(rig, at)
     sessions = await _use(store, listing.id)
     rig.now, at = NOW, NOW - HOUR
     review = await store.reviews.submit(max_, sessions["reviewed"], ReviewWish(5, "Good.", "Fine"), at)
+    await store.reviews.vote(users.user_id("root"), review.id, True, at)
     purchase, order = await _buy(rig)
     await store.payouts.keep_account(ada, "acct_ada", True, ("tos_acceptance.date",), at)
     failed, _ = await store.payouts.request(ada, Dof(500_000), "failed", at)
     await store.payouts.conclude(failed.id, "account_closed", at + SECOND)
     payout, _ = await store.payouts.request(ada, Dof(500_000), "payout", at + 2 * SECOND)
     await rig.put(OUTBOX, _dead(at))
+    upload = await _upload(rig, ada, draft)
+    await rig.drain()
+    endpoint, delivery = await _integrate(rig, ada)
+    mia = users.Viewer(users.user_id("mia"), users.Role.MODERATOR)
+    await store.progress.award(mia, nova, BADGE, "It won the cup.", at)
+    await store.progress.count_badges(NOW)
     await rig.drain()
     while (day := await store.digests.next_day()) is not None and day < NOW.date():
         await store.digests.seal(day, NOW, bytes(32))
@@ -516,7 +575,68 @@ async def furnish(rig: Rig) -> Ids:
         payout=payout.id,
         order=order,
         dead=derived_id(Kind.OUTBOX, "dead"),
+        barred=barred,
+        appeal=appeal,
+        report=report,
+        notification=derived_id(Kind.NOTIFICATION, max_, "session_ended", sessions["ended"]),
+        endpoint=endpoint,
+        delivery=delivery,
+        upload=upload,
+        key=await _key(rig, max_),
     )
+
+
+def key_text(name: str) -> str:
+    """The text of a person's key whose secret is 32 zero bytes."""
+    return f"jiga_test_{derived_id(Kind.API_KEY, name)[4:]}_{'A' * 43}"
+
+
+KEY = key_text("max")
+
+
+async def _key(rig: Rig, user_id: str) -> str:
+    """max has a key that may do everything a key may, and has accepted a document."""
+    wish = KeyWish("Bot", tuple(KeyScope), NOW + 30 * DAY, 60, Dof(2 * HOURLY))
+    key, text = await rig.store.keys.create(user_id, derived_id(Kind.API_KEY, "max"), TEST, bytes(32), wish, NOW)
+    assert text == KEY
+    await rig.store.legal.accept(user_id, [(rig.policy.legal[0].name, rig.policy.legal[0].version)], NOW)
+    return key.id
+
+
+async def _integrate(rig: Rig, ada: str) -> tuple[str, str]:
+    """ada has an endpoint that was told of a hire, and did not take another just now."""
+    endpoint_id = derived_id(Kind.ENDPOINT, "ada")
+    made = endpoints.create(endpoint_id, ada, "https://ada.example/hooks", (WebhookEvent.AGENT_HIRED,), bytes(32), NOW)
+    failing = Attempt(NOW, 40, failure="no answer within 3 s")
+    await rig.put(ENDPOINTS, endpoints.judged(made, failing))
+    box = await rig.get(NOTIFICATION_BOXES, ada)
+    await rig.put(NOTIFICATION_BOXES, replace(box, endpoint_ids=(endpoint_id,)))
+    for name, attempt in (("over", Attempt(NOW, 12, 410)), ("failing", failing)):
+        delivery_id, data = derived_id(Kind.DELIVERY, name), {"sessionId": missing(Kind.SESSION)}
+        plain = Delivery(delivery_id, endpoint_id, ada, WebhookEvent.AGENT_HIRED, data, NOW, NOW + 30 * DAY)
+        await rig.put(DELIVERIES, endpoints.attempted(plain, attempt))
+    return endpoint_id, derived_id(Kind.DELIVERY, "over")
+
+
+async def _judge(rig: Rig, at: datetime) -> tuple[str, str, str]:
+    """Three offers of ada's are held back: one that she may appeal for, and two that she did. Two reports were made."""
+    store, ada, mia = rig.store, users.user_id("ada"), users.user_id("mia")
+    held = []
+    for number, name in enumerate(("barred", "appealed", "upheld")):
+        agent = an_agent(name, ada, created_at=LONG_AGO - number * DAY)
+        listing = a_listing(agent, created_at=LONG_AGO - number * DAY)
+        await rig.put(AGENTS, replace(agent, listing_id=listing.id, published=True))
+        await rig.put(LISTINGS, listing)
+        judge = users.Viewer(mia, users.Role.MODERATOR)
+        held.append(await store.listings.moderate(judge, listing.id, ListingStatus.SUSPENDED, "It lies.", at))
+    opened = [await store.appeals.open(ada, each.id, "It does not.", at) for each in held[1:]]
+    await store.appeals.decide(mia, opened[1].id, False, "It does.", at)
+    told = [
+        await store.reports.report(users.user_id(who), ada, ReportReason.FRAUD, "Look at her.", at)
+        for who in ("cleo", "max")
+    ]
+    await store.reports.resolve(mia, told[1].id, ReportAction.OTHER, "We have asked her.", at)
+    return held[0].id, opened[0].id, told[0].id
 
 
 async def _use(store: Store, listing_id: str) -> dict[str, str]:
@@ -552,6 +672,24 @@ async def _buy(rig: Rig) -> tuple[str, str]:
     return wish.id, order_id
 
 
+async def _upload(rig: Rig, user_id: str, agent_id: str) -> str:
+    """A picture is sent, and not yet completed."""
+    upload_id, content = derived_id(Kind.UPLOAD, "picture"), picture()
+    wish = images.request(upload_id, user_id, ImagePurpose.AGENT, agent_id, "image/png", len(content), NOW)
+    await rig.store.images.begin(wish, NOW)
+    await rig.gallery.storage.write(f"uploads/{upload_id}", content, "image/png")
+    return upload_id
+
+
+def picture(format_: str = "PNG", size: tuple[int, int] = (40, 30), **options: Any) -> bytes:
+    """A picture as a file: a left half in red, a right one in blue."""
+    made = Image.new("RGB", size, (0, 0, 255))
+    made.paste((255, 0, 0), (0, 0, size[0] // 2, size[1]))
+    kept = BytesIO()
+    made.save(kept, format_, **options)
+    return kept.getvalue()
+
+
 def _dead(at: datetime) -> OutboxRow:
     plain = row(("dead",), at, 7 * DAY, task="announce", args={"kind": "agent_updated", "agent_id": "agt_x"})
     return replace(plain, state=RowState.DEAD, attempts=20)
@@ -566,6 +704,8 @@ async def open_market(rig: Rig) -> Market:
         _furnished.append((await furnish(rig), rig.state()))
     ids, state = _furnished[0]
     rig.take_up(state)
+    # A picture that is completed takes its upload away, and the files are no part of the state.
+    await rig.gallery.storage.write(f"uploads/{ids.upload}", picture(), "image/png")
     return Market(rig, ids)
 
 
@@ -578,6 +718,7 @@ def calls(market: Market) -> dict[str, tuple[Person, Json]]:
     offer = {"title": "A coach", "description": "Plays.", "pricing": prices}
     judged = {"listingId": ids.listing, "status": "SUSPENDED", "reason": "It lies."}
     by_root = {"reason": "They asked.", **key}
+    image = {"purpose": "AGENT", "contentType": "image/png", "bytes": 70}
     doubt = {"orderId": ids.order, "reason": "I looked."}
     return {
         "signUp": (market.guest, {"email": "new@jiga.test", "password": "correct horse 7", "displayName": "New"}),
@@ -586,12 +727,20 @@ def calls(market: Market) -> dict[str, tuple[Person, Json]]:
         "signOut": (market.max, None),
         "updateProfile": (market.max, {"displayName": "Maxim"}),
         "updatePreferences": (market.max, {"showProfile": False}),
+        "createApiKey": (market.max, {"name": "Bot", "scopes": ["READ"]}),
+        "revokeApiKey": (market.max, {"id": ids.key}),
+        "exportMyData": (market.max, None),
+        "deleteMyAccount": (market.zoe, {"confirm": "zoe@jiga.test", "password": "zoe"}),
+        "revokeSignIn": (market.max, {"id": "max"}),
+        "acceptLegal": (market.max, {"document": "privacy", "version": "2026-01"}),
         "createAgent": (market.max, agent),
         "updateAgent": (market.ada, {"id": ids.draft, "version": 3, "name": "Newer"}),
         "updateAgentConfiguration": (market.ada, {"agentId": ids.draft, "configuration": model}),
         "restoreAgentVersion": (market.ada, {"agentId": ids.draft, "version": 2}),
         "deleteAgent": (market.ada, {"id": ids.draft}),
         "transferAgent": (market.ada, {"agentId": ids.draft, "toUserId": market.zoe.user_id}),
+        "createImageUpload": (market.ada, {**image, "agentId": ids.draft}),
+        "completeImageUpload": (market.ada, {"uploadId": ids.upload}),
         "publishAgent": (market.ada, {"agentId": ids.draft, **offer}),
         "unpublishAgent": (market.ada, {"agentId": ids.nova}),
         "updateListing": (market.ada, {"listingId": ids.listing, "title": "A better coach"}),
@@ -604,12 +753,27 @@ def calls(market: Market) -> dict[str, tuple[Person, Json]]:
         "endSession": (market.max, {"sessionId": ids.running, **key}),
         "submitReview": (market.max, {"sessionId": ids.ended, "rating": 4, "comment": "Good."}),
         "updateReview": (market.max, {"reviewId": ids.review, "rating": 3}),
+        "voteReview": (market.mia, {"reviewId": ids.review, "helpful": True}),
         "purchaseDof": (market.max, {"sku": shop.BRONZE, "provider": "SHOPIFY", **key}),
         "transferDof": (market.max, {"toUserId": market.zoe.user_id, "amount": 5, **key}),
         "connectPayouts": (market.max, {}),
         "requestPayout": (market.ada, {"amount": 500_000, **key}),
+        "markNotificationsRead": (market.max, {"ids": [ids.notification]}),
+        "registerDevice": (market.max, {"token": "a-device-of-max", "platform": "ANDROID"}),
+        "createWebhookEndpoint": (market.ada, {"url": "https://new.example/hooks", "events": ["AGENT_HIRED"]}),
+        "updateWebhookEndpoint": (market.ada, {"id": ids.endpoint, "enabled": False}),
+        "deleteWebhookEndpoint": (market.ada, {"id": ids.endpoint}),
+        "replayWebhookDelivery": (market.ada, {"id": ids.delivery}),
         "moderateListing": (market.mia, judged),
         "featureListing": (market.mia, {"listingId": ids.listing, "featured": False}),
+        "report": (market.eve, {"subjectId": market.zoe.user_id, "reason": "SPAM", "text": "Look."}),
+        "appealListing": (market.ada, {"listingId": ids.barred, "text": "It does not lie."}),
+        "decideAppeal": (market.mia, {"appealId": ids.appeal, "state": "GRANTED", "reason": "We erred."}),
+        "resolveReport": (market.mia, {"reportId": ids.report, "action": "DISMISSED", "note": "All is well."}),
+        "suspendUser": (market.mia, {"userId": market.max.user_id, "reason": "A fraud."}),
+        "reinstateUser": (market.mia, {"userId": users.user_id("ned"), "reason": "He is sorry."}),
+        "setRole": (market.root, {"userId": market.zoe.user_id, "role": "MODERATOR", "reason": "She helps."}),
+        "awardBadge": (market.mia, {"userId": market.max.user_id, "badgeId": BADGE, "reason": "They helped."}),
         "adjustWallet": (market.root, {"userId": market.zoe.user_id, "amount": 5, **by_root}),
         "refundSession": (market.root, {"sessionId": ids.ended, "amount": 5, **by_root}),
         "approveOrder": (market.root, {**doubt, "dof": 50}),
@@ -650,6 +814,15 @@ def outcome(answer: Json) -> str:
 def graph() -> GraphQLSchema:
     """The schema as graphql-core has it."""
     return schema()._schema
+
+
+def gates() -> dict[str, Gate]:
+    """What stands before each mutation, by its name."""
+    definition: Any = Mutation.__strawberry_definition__  # type: ignore[attr-defined]
+    return {
+        to_camel_case(field.python_name): next(each for each in field.extensions if isinstance(each, Gate))
+        for field in definition.fields
+    }
 
 
 INSIDE = frozenset({"Agent.configuration", "Agent.versions"})

@@ -23,6 +23,8 @@ from starlette.routing import Route
 
 from graph.execution import Execution
 from graph.http import graphql_route
+from graph.places import Places
+from graph.sse import StreamDoor
 
 SCRIPT = Path(__file__).with_name("audit.mjs")
 PACKAGES = ["graphql-http@1.22", "graphql@16"]
@@ -56,7 +58,14 @@ def make_app() -> Starlette:
     # The audit's query with variables is `__type(name: $name)`, so it needs a schema that may be asked about.
     execution = Execution(strawberry.Schema(Query), present=lambda error: error.formatted, introspection=True)
     return Starlette(
-        routes=[Route("/graphql", graphql_route(execution, make_context, graphiql=False, allowed_origins=[]))]
+        routes=[
+            Route(
+                "/graphql",
+                graphql_route(
+                    execution, make_context, StreamDoor(execution, Places()), graphiql=False, allowed_origins=[]
+                ),
+            )
+        ]
     )
 
 

@@ -15,8 +15,9 @@ from strawberry.extensions import FieldExtension
 from strawberry.permission import BasePermission
 
 from graph import execution as module
-from graph.execution import Execution, GraphQLRequest
+from graph.execution import Execution
 from graph.limits import DocumentLimits
+from graph.requests import GraphQLRequest
 
 
 class Context:
@@ -241,6 +242,7 @@ REFUSED = {
 async def test_t_g01_to_g04_too_much_is_refused_cheaply_with_one_log_line(
     text: str, code: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Rows T-G01 to 04."""
     caplog.set_level(logging.INFO)
     execution = make_execution()
     spent_ms = []
@@ -289,7 +291,7 @@ async def test_t_g01_limits_sit_exactly_where_they_say() -> None:
 async def test_t_g03_cost_is_the_number_of_values_that_the_answer_can_hold(
     text: str, variables: dict[str, Any] | None, cost: int
 ) -> None:
-    at_limit, below = DocumentLimits(max_cost=cost), DocumentLimits(max_cost=cost - 1)
+    at_limit, below = DocumentLimits(max_values=cost), DocumentLimits(max_values=cost - 1)
     assert "data" in await run(text, make_execution(limits=at_limit), variables=variables)
     refused = await run(text, make_execution(limits=below), variables=variables)
     assert code_of(refused) == "COST_LIMIT_EXCEEDED"

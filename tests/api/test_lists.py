@@ -12,24 +12,39 @@ from typing import Any, NamedTuple
 import pytest
 from graphql import GraphQLObjectType, get_named_type
 
+from domain import endpoints
+from domain.acts import Act
 from domain.agents import AgentType, AgentVersion, Rank, SpecialistType, Specialization, version_id
+from domain.appeals import Appeal
+from domain.endpoints import Delivery, WebhookEvent
 from domain.ids import Kind, derived_id
+from domain.ledger import PROMO, Entry, EntryKind, Posting, available
 from domain.listings import Listing, ListingStatus
 from domain.money import Dof, Money
+from domain.notifications import Notification, NotificationBox
 from domain.orders import Order
 from domain.payouts import Payout, PayoutState
 from domain.pricing import Pricing
 from domain.purchases import Rail
+from domain.reports import Report, ReportReason
 from domain.reviews import Review
 from domain.transactions import Transaction, TransactionStatus, TransactionType
-from domain.users import Role
+from domain.users import NotificationKind, Role
 from firestore.collections import (
+    ACTS,
     AGENT_VERSIONS,
     AGENTS,
+    APPEALS,
+    DELIVERIES,
+    ENDPOINTS,
+    ENTRIES,
     LISTINGS,
+    NOTIFICATION_BOXES,
+    NOTIFICATIONS,
     ORDERS,
     OUTBOX,
     PAYOUTS,
+    REPORTS,
     REVIEWS,
     SESSIONS,
     TRANSACTIONS,
@@ -37,7 +52,7 @@ from firestore.collections import (
 )
 from firestore.outbox import row
 from firestore.records import Collection
-from firestore.rows import RowState
+from firestore.rows import RowState, bucket_of
 from tests.api.api import Json, Person, Rig, codes, graph, missing
 from tests.make import MINUTE, NOW
 from tests.nouns import HOUR, a_configuration, a_hire, a_listing, a_user, a_wish, an_agent, an_offer, user_id
@@ -67,6 +82,31 @@ def _order(number: int) -> Order:
 def _dead(number: int) -> Any:
     made = row(("dead", number), _at(number), timedelta(days=7), task="announce")
     return replace(made, state=RowState.DEAD)
+
+
+def _moderator(number: int) -> Any:
+    """Two share each address: only a verified one is one's own."""
+    return a_user(f"moderator {number}", role=Role.MODERATOR, email=f"m{number // 2 + 500:04}@jiga.test")
+
+
+def _entry(number: int) -> Entry:
+    id_ = derived_id(Kind.ENTRY, "listed", number)
+    moved = (Posting(PROMO, available(MAX), Dof(5)),)
+    return Entry(id_, EntryKind.ADJUST, "ref", ADA, _at(number), moved, user_ids=(MAX,), bucket=bucket_of(id_))
+
+
+def _appeal(number: int) -> Appeal:
+    id_ = derived_id(Kind.APPEAL, "listed", number)
+    return Appeal(id_, _listing(0).id, ADA, "It does not.", "It lies.", _at(number))
+
+
+def _report(number: int) -> Report:
+    id_ = derived_id(Kind.REPORT, "listed", number)
+    return Report(id_, MAX, ADA, ReportReason.SPAM, "Look.", _at(number))
+
+
+def _act(number: int) -> Act:
+    return Act(derived_id(Kind.ACT, "listed", number), _at(number), ADA, Role.ADMIN, "featureListing", _listing(0).id)
 
 
 def _session(number: int) -> Any:
@@ -104,6 +144,23 @@ def _version(number: int) -> AgentVersion:
     return AgentVersion(version_id(agent.id, place), agent.id, place, a_configuration(), (), ADA, _at(number))
 
 
+def _notification(number: int) -> Notification:
+    """Numbered where the others have moments."""
+    id_ = derived_id(Kind.NOTIFICATION, "listed", number)
+    args, until = {"badge": "Chess"}, NOW + 365 * 24 * HOUR
+    return Notification(id_, MAX, NotificationKind.BADGES, "badge_awarded", args, 1_000 + number, _at(number), until)
+
+
+ENDPOINT = endpoints.create(
+    derived_id(Kind.ENDPOINT, "listed"), MAX, "https://max.example/", tuple(WebhookEvent), bytes(32), NOW
+)
+
+
+def _delivery(number: int) -> Delivery:
+    id_, until = derived_id(Kind.DELIVERY, "listed", number), NOW + 30 * 24 * HOUR
+    return Delivery(id_, ENDPOINT.id, MAX, WebhookEvent.AGENT_HIRED, {}, _at(number), until)
+
+
 class Shelf(NamedTuple):
     """A list: where it is in the schema, who reads it, how it is asked for, of what records."""
 
@@ -133,6 +190,28 @@ SHELVES = (
     ),
     Shelf("Query.reviewQueue", "root", "reviewQueue", ORDERS, _order, deep="paid { amount }", rpcs=2),
     Shelf("Query.deadLetters", "root", "deadLetters", OUTBOX, _dead, deep="task", rpcs=2),
+    Shelf("Query.ledgerEntries", "root", "ledgerEntries", ENTRIES, _entry, deep="postings { amount }", rpcs=9),
+    Shelf(
+        "Query.moderatedListings",
+        "root",
+        "moderatedListings(status:ACTIVE)",
+        LISTINGS,
+        _listing,
+        deep=f"{PEOPLE_OF} statusReason",
+        rpcs=5,
+    ),
+    Shelf("Query.appeals", "root", "appeals", APPEALS, _appeal, deep="text", rpcs=2),
+    Shelf("Query.reports", "root", "reports", REPORTS, _report, deep="reporter { displayName }", rpcs=3),
+    Shelf(
+        "Query.users",
+        "root",
+        "users(filter:{role:MODERATOR})",
+        USERS,
+        _moderator,
+        deep="user { displayName stats { totalHires } }",
+        rpcs=3,
+    ),
+    Shelf("Query.acts", "root", "acts", ACTS, _act, deep="actor { displayName }", rpcs=3),
     Shelf(
         "Viewer.agents", "ada", "viewer agents", AGENTS, _agent, deep="owner { displayName } listing { title }", rpcs=2
     ),
@@ -155,6 +234,8 @@ SHELVES = (
         rpcs=3,
     ),
     Shelf("Viewer.payouts", "max", "viewer payouts", PAYOUTS, _payout, deep="money { amount }"),
+    Shelf("Viewer.notifications", "max", "viewer notifications", NOTIFICATIONS, _notification, deep="title", rpcs=3),
+    Shelf("WebhookEndpoint.deliveries", "max", "viewer webhookEndpoints deliveries", DELIVERIES, _delivery, rpcs=3),
     Shelf("User.listings", "eve", "user(id:ADA) listings", LISTINGS, _listing, deep=PEOPLE_OF, rpcs=4),
     Shelf(
         "Listing.reviews",
@@ -184,7 +265,7 @@ def _query(shelf: Shelf, deep: str = "") -> str:
     *outer, field = shelf.query.split()
     page = PAGE.format(key=shelf.key, deep=deep)
     inside = f"{field[:-1]}, {page[1:]}" if field.endswith(")") else f"{field}{page}"
-    for each in outer:
+    for each in reversed(outer):
         inside = f"{each} {{ {inside} }}"
     for name, id_ in ids.items():
         inside = inside.replace(f"id:{name}", f'id: "{id_}"')
@@ -195,6 +276,8 @@ async def _furnish(rig: Rig, shelf: Shelf, count: int, *, deep: bool = False) ->
     """The shelf with so many records, and who reads it."""
     roles = {"root": Role.ADMIN}
     await rig.put(USERS, *(a_user(name, role=roles.get(name, Role.USER)) for name in ("ada", "max", "eve", "root")))
+    await rig.put(ENDPOINTS, ENDPOINT)
+    await rig.put(NOTIFICATION_BOXES, NotificationBox(MAX, endpoint_ids=(ENDPOINT.id,)))
     for collection, make in ((AGENTS, _agent), (LISTINGS, _listing), (SESSIONS, _session)):
         others = collection.name != shelf.collection.name and (
             deep or shelf.field in ("Listing.reviews", "Agent.versions")
@@ -208,7 +291,7 @@ async def _furnish(rig: Rig, shelf: Shelf, count: int, *, deep: bool = False) ->
 async def _page(person: Person, shelf: Shelf, first: int | None, after: str | None, deep: str = "") -> Json:
     found = await person.ask(_query(shelf, deep), first=first, after=after)
     while "pageInfo" not in found:
-        (found,) = found.values()
+        (found,) = found if isinstance(found, list) else found.values()
     keys = [edge["node"][shelf.key] for edge in found["edges"]]
     assert [node[shelf.key] for node in found["nodes"]] == keys
     info = found["pageInfo"]
@@ -234,6 +317,10 @@ async def _all(
     raise AssertionError("the list does not end")
 
 
+OF_THE_CATALOGUE = {"Query.badges"}
+"""Lists that are no documents: tests/api/test_badges.py pages through them."""
+
+
 def test_the_shelves_are_every_list_of_the_schema() -> None:
     """A connection that is added is paged here, or this fails."""
     lists = {
@@ -243,7 +330,7 @@ def test_the_shelves_are_every_list_of_the_schema() -> None:
         for name, field in type_.fields.items()
         if get_named_type(field.type).name.endswith("Connection")
     }
-    assert {shelf.field for shelf in SHELVES} == lists
+    assert {shelf.field for shelf in SHELVES} == lists - OF_THE_CATALOGUE
     takes_first = {name for name in lists if {"first", "after"} <= set(_field(name).args)}
     assert takes_first == lists
 
@@ -381,13 +468,14 @@ async def test_t_p09_a_cursor_is_of_one_list(rig: Rig) -> None:
 
 @SHOWN
 async def test_t_p09_a_cursor_is_of_one_viewer(rig: Rig, shelf: Shelf) -> None:
-    """A listing's reviews are the same for all, and so are their cursors; every other list's are its reader's."""
+    """A listing's reviews are the same for all, and so are their cursors; every other list's are its reader's. Of an
+    endpoint's deliveries another has nothing to ask."""
     person = await _furnish(rig, shelf, 3)
     await rig.put(USERS, a_user("mia", role=Role.ADMIN))
     other = rig.person("mia")
     _, info, _ = await _page(person, shelf, 1, None)
     answer = await other.answer(_query(shelf), first=1, after=info["endCursor"])
-    refused = {"Agent.versions": ["FORBIDDEN"], "Listing.reviews": []}
+    refused = {"Agent.versions": ["FORBIDDEN"], "Listing.reviews": [], "WebhookEndpoint.deliveries": []}
     assert codes(answer) == refused.get(shelf.field, ["BAD_USER_INPUT"])
 
 

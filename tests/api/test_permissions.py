@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.api.api import INSIDE, Json, Market, Person, call, calls, graph, outcome, reachable, select, told
+from domain.ids import Kind, derived_id
+from domain.listings import listing_id
+from firestore.collections import AGENTS, LISTINGS
+from tests.api.api import BADGE, INSIDE, Json, Market, Person, call, calls, graph, outcome, reachable, select, told
+from tests.journeys import shop
 
 WHO = ("guest", "eve", "ada", "max", "cleo", "mia", "root")
 """A guest, a stranger, the owner, the hirer, the creator, a moderator, an admin."""
@@ -19,6 +24,7 @@ SHORT = {
     "S": "SELF_DEALING",
     "H": "NOT_HIRABLE",
     "P": "PAYOUT_NOT_READY",
+    "B": "BAD_USER_INPUT",
 }
 """How the tables below spell an outcome; "+" is an answer and "0" is null."""
 
@@ -42,6 +48,7 @@ def _quote(name: str, outcomes: str) -> Case:
 
 
 MODEL = '(input: {provider: OPENAI, primary: {model: "no"}})'
+RANGE = '{from: "2026-01-20", to: "2026-03-01"}'
 QUERIES = (
     # fields                          guest eve ada max cleo mia root
     _by_id("node", "nova", "            +   +   +   +   +   +   +", "Agent"),
@@ -52,6 +59,8 @@ QUERIES = (
     _by_id("node", "hire", "            0   0   0   +   0   0   0", "Transaction"),
     _by_id("node", "earning", "         0   0   0   0   +   0   0", "Transaction"),
     _by_id("node", "review", "          +   +   +   +   +   +   +", "Review"),
+    _by_id("node", "notification", "    0   0   0   +   0   0   0", "Notification"),
+    _by_id("node", "delivery", "        0   0   0   0   0   0   0"),
     _by_id("node", "purchase", "        0   0   0   0   0   0   0"),
     _by_id("node", "payout", "          0   0   0   0   0   0   0"),
     _by_id("node", "order", "           0   0   0   0   0   0   0"),
@@ -69,11 +78,16 @@ QUERIES = (
     Case(
         "searchListings", lambda _: '(query: "coach", filter: null, sort: null, first: 2, after: null)', "+ + + + + + +"
     ),
+    Case("badges", lambda _: '(game: "chess", first: 2, after: null)', "+ + + + + + +"),
+    Case("node", lambda _: f'(id: "{BADGE}")', "+ + + + + + +", "Badge"),
     Case("categories", lambda _: "", "+ + + + + + +"),
+    Case("recommendedListings", lambda _: "(first: 2)", "+ + 0 0 0 + +"),
+    Case("marketInsights", lambda _: "(category: null, game: null)", "+ + + + + + +"),
     _by_id("session", "running", "      0   0   +   +   0   +   +"),
     _by_id("session", "reviewed", "     0   0   +   +   0   +   +"),
     _by_id("transaction", "hire", "     0   0   0   +   0   0   0"),
     _by_id("transaction", "earning", "  0   0   0   0   +   0   0"),
+    Case("legalDocuments", lambda _: "", "+ + + + + + +"),
     Case("dofPackages", lambda _: "", "+ + + + + + +"),
     Case("validateAgentConfiguration", lambda _: MODEL, "+ + + + + + +"),
     _quote("listing", "                 +   +   +   +   +   +   +"),
@@ -83,6 +97,17 @@ QUERIES = (
     Case("exportReceipts", lambda _: "", "U + + + + + +"),
     Case("reviewQueue", lambda _: "(first: 2, after: null)", "U F F F F F +"),
     Case("deadLetters", lambda _: "(first: 2, after: null)", "U F F F F F +"),
+    Case("agentAnalytics", lambda market: f'(agentId: "{market.ids.nova}", range: {RANGE})', "U N + N + N N"),
+    Case("agentAnalytics", lambda market: f'(agentId: "{market.ids.draft}", range: {RANGE})', "U N + N N N N"),
+    Case("earningsAnalytics", lambda _: f"(range: {RANGE})", "U + + + + + +"),
+    Case("usageAnalytics", lambda _: f"(range: {RANGE})", "U + + + + + +"),
+    Case("platformAnalytics", lambda _: f"(range: {RANGE})", "U F F F F F +"),
+    Case("acts", lambda _: "(filter: null, first: 2, after: null)", "U F F F F F +"),
+    Case("ledgerEntries", lambda _: "(filter: null, first: 2, after: null)", "U F F F F F +"),
+    Case("moderatedListings", lambda _: "(status: null, first: 2, after: null)", "U F F F F + +"),
+    Case("appeals", lambda _: "(state: null, first: 2, after: null)", "U F F F F + +"),
+    Case("reports", lambda _: "(state: null, subjectId: null, first: 2, after: null)", "U F F F F + +"),
+    Case("users", lambda _: "(filter: {suspended: true}, first: 2, after: null)", "U F F F F F +"),
 )
 
 MUTATIONS = {
@@ -93,12 +118,20 @@ MUTATIONS = {
     "signOut": "                 U   +   +   +   +   +   +",
     "updateProfile": "           U   +   +   +   +   +   +",
     "updatePreferences": "       U   +   +   +   +   +   +",
+    "createApiKey": "            U   +   +   +   +   +   +",
+    "revokeApiKey": "            U   N   N   +   N   N   N",
+    "exportMyData": "            U   +   +   +   +   +   +",
+    "deleteMyAccount": "         U   B   B   B   B   B   B",
+    "revokeSignIn": "            U   N   N   +   N   N   N",
+    "acceptLegal": "             U   +   +   +   +   +   +",
     "createAgent": "             U   +   +   +   +   +   +",
     "updateAgent": "             U   N   +   N   N   N   N",
     "updateAgentConfiguration": "U   N   +   N   N   N   N",
     "restoreAgentVersion": "     U   N   +   N   N   N   N",
     "deleteAgent": "             U   N   +   N   N   N   N",
     "transferAgent": "           U   N   +   N   N   N   N",
+    "createImageUpload": "       U   N   +   N   N   N   N",
+    "completeImageUpload": "     U   N   +   N   N   N   N",
     "publishAgent": "            U   N   +   N   N   N   N",
     "unpublishAgent": "          U   N   +   N   N   N   N",
     "updateListing": "           U   N   +   N   N   N   N",
@@ -111,12 +144,27 @@ MUTATIONS = {
     "endSession": "              U   N   +   +   N   +   +",
     "submitReview": "            U   N   N   +   N   N   N",
     "updateReview": "            U   N   N   +   N   N   N",
+    "voteReview": "              U   +   S   S   S   +   +",
     "purchaseDof": "             U   +   +   +   +   +   +",
     "transferDof": "             U   +   +   +   +   +   +",
     "connectPayouts": "          U   +   +   +   +   +   +",
     "requestPayout": "           U   P   +   P   P   P   P",
+    "markNotificationsRead": "   U   N   N   +   N   N   N",
+    "registerDevice": "          U   +   +   +   +   +   +",
+    "createWebhookEndpoint": "   U   +   +   +   +   +   +",
+    "updateWebhookEndpoint": "   U   N   +   N   N   N   N",
+    "deleteWebhookEndpoint": "   U   N   +   N   N   N   N",
+    "replayWebhookDelivery": "   U   N   +   N   N   N   N",
     "moderateListing": "         U   F   F   F   F   +   +",
     "featureListing": "          U   F   F   F   F   +   +",
+    "report": "                  U   +   +   +   +   +   +",
+    "appealListing": "           U   N   +   N   N   N   N",
+    "decideAppeal": "            U   F   F   F   F   +   +",
+    "resolveReport": "           U   F   F   F   F   +   +",
+    "suspendUser": "             U   F   F   F   F   +   +",
+    "reinstateUser": "           U   F   F   F   F   +   +",
+    "setRole": "                 U   F   F   F   F   F   +",
+    "awardBadge": "              U   F   F   F   F   +   +",
     "adjustWallet": "            U   F   F   F   F   F   +",
     "refundSession": "           U   F   F   F   F   F   +",
     "approveOrder": "            U   F   F   F   F   F   +",
@@ -130,6 +178,8 @@ SUBSCRIPTIONS = (
     ("sessionUpdated", "(id: {ended!r}) { id }", "           U   N   +   +   N   +   +"),
     ("walletUpdated", "{{ available }}", "                    U   +   +   +   +   +   +"),
     ("events", "(topics: ['session:{running}']) {{ topic }}", "N N + + N + +"),
+    ("notificationReceived", "{ id }", "                      U   +   +   +   +   +   +"),
+    ("events", "(topics: ['notifications']) {{ topic }}", "   U   +   +   +   +   +   +"),
     ("events", "(topics: ['agent:{nova}']) {{ topic }}", "    +   +   +   +   +   +   +"),
     ("events", "(topics: ['agent:{draft}']) {{ topic }}", "   N   N   +   N   N   +   +"),
     ("events", "(topics: ['listing:{listing}']) {{ topic }}", "+  +   +   +   +   +   +"),
@@ -187,6 +237,8 @@ async def test_every_field_of_every_type_is_answered(market: Market) -> None:
     """The deepest selection of each root field, by all who may ask: no field that nobody has ever asked for."""
     roots, heard = graph(), set()
     await market.rig.index(market.ids.listing)
+    await _crowd(market)
+    await _count(market)
     for case in QUERIES:
         for who in ("ada", "max", "cleo", "root"):
             if _expected(case.outcomes)[who] != "+":
@@ -194,8 +246,30 @@ async def test_every_field_of_every_type_is_answered(market: Market) -> None:
             inside = select(_type(case), 1, () if who == "ada" and case.type_ == "Agent" else INSIDE)
             chosen = f"{{ __typename ... on {case.type_} {inside} }}" if case.type_ else inside
             heard |= told(await _answered(getattr(market, who), f"{{ {case.field}{case.arguments(market)} {chosen} }}"))
+    alike = select(roots.query_type.fields["recommendedListings"].type, 1, INSIDE)
+    heard |= told(await _answered(market.max, f"{{ recommendedListings(first: 2) {alike} }}"))
+    heard |= told(await _answered(market.max, '{ marketInsights(game: "Unheard") { __typename note } }'))
     types = [field.type for field in roots.query_type.fields.values()]
     assert sorted(reachable(*types) - heard) == []
+
+
+async def _count(market: Market) -> None:
+    """One order more, without a doubt, and all figures."""
+    told = shop.Order(7_003, email="mia@jiga.test").told()
+    assert (await shop.post(market.rig.http, told)).status_code == 200
+    await market.rig.drain()
+    assert await market.rig.store.roll_up.run(market.rig.now, "one") > 0
+
+
+async def _crowd(market: Market) -> None:
+    """Eight more agents like nova: a market that is large enough to say something of itself."""
+    rig, eve = market.rig, market.eve.user_id
+    nova, listing = await rig.get(AGENTS, market.ids.nova), await rig.get(LISTINGS, market.ids.listing)
+    for number in range(8):
+        agent_id = derived_id(Kind.AGENT, "crowd", number)
+        made = replace(listing, id=listing_id(agent_id), agent_id=agent_id, owner_id=eve)
+        await rig.put(AGENTS, replace(nova, id=agent_id, listing_id=made.id, owner_id=eve))
+        await rig.put(LISTINGS, made)
 
 
 def _type(case: Case) -> Any:

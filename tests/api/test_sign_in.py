@@ -72,7 +72,7 @@ async def _post(
 
 
 async def test_t_a01_no_header_is_a_guest(rig: Rig, ann: Person) -> None:
-    assert (await _post(rig, [])).json() == {"data": {"viewer": None}}
+    assert (await _post(rig, [])).json()["data"] == {"viewer": None}
     answer = await rig.guest.answer(mutation("updateProfile", "__typename"), input={"displayName": "X"})
     assert codes(answer) == ["UNAUTHENTICATED"]
     assert answer["data"] is None
@@ -131,9 +131,9 @@ async def test_t_a01_the_scheme_has_no_case_and_the_token_may_be_padded(rig: Rig
 
 async def test_t_a01_a_token_travels_in_its_header_alone(rig: Rig, ann: Person) -> None:
     for path in (f"/graphql?access_token={ann.token}", f"/graphql?authorization=Bearer%20{ann.token}"):
-        assert (await _post(rig, [], path=path)).json() == {"data": {"viewer": None}}
+        assert (await _post(rig, [], path=path)).json()["data"] == {"viewer": None}
     cookie = [(b"cookie", f"token={ann.token}; authorization=Bearer {ann.token}".encode())]
-    assert (await _post(rig, cookie)).json() == {"data": {"viewer": None}}
+    assert (await _post(rig, cookie)).json()["data"] == {"viewer": None}
 
 
 async def test_t_a12_the_path_alone_decides(rig: Rig, ann: Person) -> None:
@@ -510,3 +510,117 @@ async def test_an_address_that_is_only_claimed_gets_nothing(tmp_path: Path) -> N
 
 async def _orders(rig: Rig) -> list[str]:
     return [path.partition("/")[2] for path in await rig.dump() if path.startswith("orders/")]
+
+
+# ---- the list of sign-ins
+
+LISTED = "{ viewer { signIns { id device createdAt lastUsedAt current coversAll } } }"
+
+
+async def _devices(person: Person) -> list[tuple[str | None, bool]]:
+    told = (await person.ask(LISTED))["viewer"]["signIns"]
+    return [(each["device"], each["current"]) for each in told]
+
+
+async def test_a_person_sees_where_they_are_signed_in(rig: Rig, ann: Person) -> None:
+    rig.http.headers["user-agent"] = "A phone/1.0"
+    rig.now = NOW + 60 * SECOND
+    phone = _signed(rig, await _sign_in(rig))
+    assert await _devices(phone) == [("A phone/1.0", True), ("python-httpx/" + httpx.__version__, False)]
+    assert await _devices(ann) == [("A phone/1.0", False), ("python-httpx/" + httpx.__version__, True)]
+    (newest, _) = (await ann.ask(LISTED))["viewer"]["signIns"]
+    assert newest["createdAt"] == newest["lastUsedAt"] == (NOW + 60 * SECOND).isoformat()
+    assert newest["coversAll"] is False
+    for name in ("\x01", "caf\u00e9".encode().decode("latin-1"), ""):
+        rig.http.headers["user-agent"] = name
+        rig.now += SECOND
+        assert (await _devices(_signed(rig, await _sign_in(rig))))[0] == (None, True)
+    rig.http.headers["user-agent"] = "x" * 300
+    rig.now += SECOND
+    assert (await _devices(_signed(rig, await _sign_in(rig))))[0] == ("x" * 200, True)
+
+
+async def test_t_a05_one_sign_in_is_ended_and_the_others_go_on(rig: Rig, ann: Person) -> None:
+    """Its tokens die at once for what changes something, its refresh token too; nobody ends another's."""
+    phone, bob = _signed(rig, await _sign_in(rig)), await _sign_up(rig, "bob@example.org", "Bob")
+    (lost,) = [each for each in (await phone.ask(LISTED))["viewer"]["signIns"] if each["current"]]
+    assert await bob.refused("revokeSignIn", {"id": lost["id"]}) == "NOT_FOUND"
+    assert await ann.refused("revokeSignIn", {"id": "x" * 16}) == "NOT_FOUND"
+    assert outcome(await phone.answer(ME)) == "+"
+    left = await ann.act("revokeSignIn", {"id": lost["id"]}, "signIns { current }")
+    assert left["signIns"] == [{"current": True}]
+    assert codes(await phone.answer(ME)) == ["UNAUTHENTICATED"]
+    assert await phone.refused("updateProfile", {"displayName": "X"}) == "UNAUTHENTICATED"
+    assert await rig.guest.refused("refreshToken", {"refreshToken": phone.refresh_token}) == "BAD_CREDENTIALS"
+    assert outcome(await ann.answer(ME)) == "+"
+    assert await ann.refused("revokeSignIn", {"id": lost["id"]}) == "NOT_FOUND"
+    told = await rig.guest.act("refreshToken", {"refreshToken": ann.refresh_token}, TOKENS)
+    assert await _devices(_signed(rig, told)) == [("python-httpx/" + httpx.__version__, True)]
+
+
+# ---- what is accepted, and who sent whom
+
+LEGAL = "{ viewer { legalDue { name version } legalAcceptances { document version acceptedAt } } }"
+TERMS, PRIVACY = {"document": "terms", "version": "2026-01"}, {"document": "privacy", "version": "2026-01"}
+
+
+async def test_a_sign_up_accepts_what_it_was_shown(rig: Rig) -> None:
+    documents = (await rig.guest.ask("{ legalDocuments { name version title url } }"))["legalDocuments"]
+    assert [(each["name"], each["version"], each["title"]) for each in documents] == [
+        ("terms", "2026-01", "Terms of service"),
+        ("privacy", "2026-01", "Privacy notice"),
+    ]
+    asked = {"email": EMAIL, "password": PASSWORD, "displayName": "Ann"}
+    for wrong, code in (([{**TERMS, "version": "2025-01"}], "CONFLICT"), ([{**TERMS, "document": "x"}], "NOT_FOUND")):
+        assert await rig.guest.refused("signUp", {**asked, "acceptedLegal": [PRIVACY, *wrong]}) == code
+    assert (await _sign_in(rig))["code"] == "BAD_CREDENTIALS"  # no account was made
+    ann = _signed(rig, await rig.guest.act("signUp", {**asked, "acceptedLegal": [TERMS, TERMS]}, TOKENS))
+    seen = (await ann.ask(LEGAL))["viewer"]
+    assert seen == {
+        "legalDue": [{"name": "privacy", "version": "2026-01"}],
+        "legalAcceptances": [{**TERMS, "acceptedAt": NOW.isoformat()}],
+    }
+
+
+async def test_an_acceptance_is_kept_once_and_for_ever(rig: Rig, ann: Person) -> None:
+    assert [each["name"] for each in (await ann.ask(LEGAL))["viewer"]["legalDue"]] == ["terms", "privacy"]
+    told = await ann.act("acceptLegal", TERMS, "acceptance { acceptedAt } legalDue { name }")
+    assert (told["acceptance"]["acceptedAt"], told["legalDue"]) == (NOW.isoformat(), [{"name": "privacy"}])
+    before = await rig.dump()
+    rig.now = NOW + 60 * SECOND
+    again = await ann.act("acceptLegal", TERMS, "acceptance { acceptedAt }")
+    assert again["acceptance"]["acceptedAt"] == NOW.isoformat()
+    assert await ann.refused("acceptLegal", {**TERMS, "version": "2027-01"}) == "CONFLICT"
+    assert await ann.refused("acceptLegal", {**TERMS, "document": "cookies"}) == "NOT_FOUND"
+    assert await rig.dump() == before
+    bob = await _sign_up(rig, "bob@example.org", "Bob")
+    assert (await bob.ask(LEGAL))["viewer"]["legalAcceptances"] == []
+
+
+async def test_a_referral_code_is_kept_with_whoever_brings_it(rig: Rig) -> None:
+    asked = {"email": EMAIL, "password": PASSWORD, "displayName": "Ann"}
+    for wrong in ("", "a b", "x" * 65, "<b>", "é"):
+        assert await rig.guest.refused("signUp", {**asked, "referralCode": wrong}) == "BAD_USER_INPUT"
+    assert await rig.dump() == {}
+    ann = _signed(rig, await rig.guest.act("signUp", {**asked, "referralCode": "Max_7-x"}, TOKENS))
+    assert (await rig.get(USERS, ann.user_id)).referral_code == "Max_7-x"
+    await _sign_in(rig)
+    assert (await rig.get(USERS, ann.user_id)).referral_code == "Max_7-x"
+    bob = await _sign_up(rig, "bob@example.org", "Bob")
+    assert (await rig.get(USERS, bob.user_id)).referral_code is None
+
+
+async def test_t_p02_a_deleted_account_leaves_no_sign_in(rig: Rig, ann: Person) -> None:
+    """With the real accounts: the password is asked, the file forgets, and the address is free for a new account."""
+    asked = {"confirm": EMAIL, "password": PASSWORD}
+    assert await ann.refused("deleteMyAccount", {**asked, "password": "wrong horse 7"}) == "BAD_CREDENTIALS"
+    rig.now = NOW + timedelta(minutes=6)
+    assert await ann.refused("deleteMyAccount", {"confirm": EMAIL}) == "BAD_CREDENTIALS"
+    assert await ann.refused("deleteMyAccount", asked) == "DONE"
+    await rig.drain()
+    assert codes(await ann.answer(ME)) == ["UNAUTHENTICATED"]
+    assert await rig.guest.refused("refreshToken", {"refreshToken": ann.refresh_token}) == "BAD_CREDENTIALS"
+    assert (await _sign_in(rig))["code"] == "BAD_CREDENTIALS"
+    assert EMAIL not in json.dumps(await rig.dump(), default=str)
+    again = await _sign_up(rig)
+    assert again.user_id != ann.user_id

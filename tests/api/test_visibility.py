@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
 import pytest
 from graphql import GraphQLInputObjectType, get_named_type
 
 from domain.ids import Kind, derived_id
 from domain.users import Preferences
 from firestore.collections import LISTINGS, USERS
+from firestore.reports import SUBJECTS
 from tests.api.api import NOWHERE, Json, Market, call, calls, codes, document, graph, inputs, missing, reachable
 
 BAD_IDS = (
@@ -65,7 +67,7 @@ async def test_t_z01_another_s_is_as_if_it_were_missing(market: Market) -> None:
         for field in fields:
             query = f"query ($id: ID!) {{ {field}(id: $id) {{ id }} }}"
             nothing = (await who.raw(query, id="ses_" + NOWHERE)).content
-            assert nothing == b'{"data":{"%s":null}}' % field.encode()
+            assert orjson.loads(nothing)["data"] == {field: None}
             for theirs in _strangers_ids(market):
                 assert (await who.raw(query, id=theirs)).content == nothing, (field, theirs)
 
@@ -88,12 +90,10 @@ async def test_t_z03_what_is_no_id_is_missing(market: Market) -> None:
     for field in ("agent", "listing", "node", "session", "transaction", "user"):
         query = f"query ($id: ID!) {{ {field}(id: $id) {{ id }} }}"
         for id_ in BAD_IDS:
-            assert (await market.max.raw(query, id=id_)).content == b'{"data":{"%s":null}}' % field.encode(), (
-                field,
-                id_,
-            )
+            assert set(answer := await market.max.answer(query, id=id_)) == {"data", "extensions"}, (field, id_)
+            assert answer["data"] == {field: None}, (field, id_)
         for id_ in (7, "7"):
-            assert await market.max.answer(query, id=id_) == {"data": {field: None}}
+            assert (await market.max.answer(query, id=id_))["data"] == {field: None}
 
 
 async def test_t_z03_a_known_id_of_another_kind_is_missing(market: Market) -> None:
@@ -125,12 +125,17 @@ async def test_t_z04_a_mutation_does_not_tell_another_s_from_a_missing_one(
 ) -> None:
     """Whoever may call it gets one answer, to the byte, for whatever is not there for them; nothing is written."""
     person, asked = calls(market)[name]
+    if name == "revokeSignIn":  # its ids are the identity provider's
+        pytest.skip("tests/api/test_sign_in.py asks with another's")
     kind = Kind(asked[path[0]][:3])
     others = [*_strangers_ids(market), market.ids.nova, market.ids.listing, market.max.user_id]
     theirs = [] if person in (market.mia, market.root) or kind is Kind.USER else [asked[path[0]]]
     if name in ("hireAgent", "startSession"):  # of what is on offer everybody may
         theirs = [market.ids.hidden_listing] if kind is Kind.LISTING else [market.ids.draft, market.ids.hidden]
         asked = {**asked, "type": "OWNED"} if kind is Kind.AGENT else asked
+    if name == "report":  # of four kinds: whatever its reporter sees
+        theirs = [market.ids.draft, market.ids.hidden, market.ids.hidden_listing]
+        others = [each for each in others if Kind(each[:3]) not in SUBJECTS]
     wrong = [missing(each) for each in Kind] + [each for each in others if not each.startswith(f"{kind.value}_")]
     asker = market.eve if theirs else person
     async with market.unchanged():
@@ -218,7 +223,8 @@ async def test_t_z02_a_profile_that_is_hidden_shows_the_name_alone(market: Marke
     user = await market.rig.get(USERS, market.ada.user_id)
     await market.rig.put(USERS, type(user)(**{**_fields(user), "preferences": Preferences(show_profile=False)}))
     query = "query ($id: ID!) { user(id: $id) { displayName avatarUrl nationality } }"
-    shown = {"displayName": "Ada", "avatarUrl": "https://pictures.test/a.png", "nationality": "Mexican"}
+    picture = f"http://127.0.0.1:8000/images/616461{'0' * 58}.webp"
+    shown = {"displayName": "Ada", "avatarUrl": picture, "nationality": "Mexican"}
     heard = {who.name: (await who.ask(query, id=market.ada.user_id))["user"] for who in _everybody(market)}
     hidden = {"displayName": "Ada", "avatarUrl": None, "nationality": None}
     assert heard == {**dict.fromkeys(heard, hidden), "ada": shown, "mia": shown, "root": shown}
@@ -237,7 +243,7 @@ async def test_t_z10_lists_and_counts_leave_out_what_is_hidden(market: Market) -
         lists = (told["listings"]["nodes"], told["featuredListings"], told["user"]["listings"]["nodes"])
         assert lists == (public, public, public), who.name
     own = (await market.ada.ask(query, ada=market.ada.user_id))["user"]["listings"]["nodes"]
-    assert {each["id"] for each in own} == {market.ids.listing, market.ids.hidden_listing}
+    assert {each["id"] for each in own} > {market.ids.listing, market.ids.hidden_listing, market.ids.barred}
     await market.mia.act("moderateListing", {"listingId": market.ids.listing, "status": "SUSPENDED", "reason": "No."})
     told = await market.eve.ask(query, ada=market.ada.user_id)
     lists = (told["listings"]["nodes"], told["featuredListings"], told["user"]["listings"]["nodes"])
@@ -347,7 +353,7 @@ def test_t_z05_no_input_names_what_the_store_decides() -> None:
         for field in type_.fields
         if field in decided
     }
-    assert named == {"ListingFilter.ownerId", "ListingFilter.rank"}
+    assert named == {"ListingFilter.ownerId", "ListingFilter.rank", "AccountFilter.role", "SetRoleInput.role"}
 
 
 def _objects(value: Json, at: tuple[str, ...] = ()) -> Iterable[tuple[str, ...]]:

@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from graph.execution import Execution
 from graph.limits import SocketLimits, TokenBucket
+from graph.places import Places
 from graph.websocket import PROTOCOL, SocketDoor
 
 WEB = "https://app.jiga.test"
@@ -164,7 +165,7 @@ async def serving(ws_max_size: int = 16_777_216, **limits: Any) -> AsyncIterator
     for kept in (opened, closed, moved):
         kept.clear()
     execution = Execution(strawberry.Schema(Query, Mutation, Subscription), present=present)
-    door = SocketDoor(execution, open_context, allowed_origins=[WEB], limits=SocketLimits(**limits))
+    door = SocketDoor(execution, open_context, allowed_origins=[WEB], places=Places(SocketLimits(**limits)))
     app = Starlette(routes=[WebSocketRoute("/graphql", door.serve)])
     config = uvicorn.Config(app, log_level="critical", lifespan="off", ws_max_size=ws_max_size)
     server = uvicorn.Server(config)
@@ -477,7 +478,7 @@ async def test_heartbeats_end_a_silent_socket_and_keep_one_that_answers() -> Non
             assert await closing(client) == (4408, "No pong in time")
 
 
-async def test_places_are_counted_by_user_by_address_and_by_process() -> None:
+async def test_t_s05_places_are_counted_by_user_by_address_and_by_process() -> None:
     async with serving(max_sockets_per_user=1, max_sockets_per_address=3) as server:
         async with server.client("usr_1"), server.client():
             async with server.connect() as client:
@@ -527,10 +528,10 @@ async def test_a_socket_that_closes_leaves_nothing_behind() -> None:
         assert closed["silence"] == opened["silence"] == 100
         assert server.door.operations == 0
         await until(lambda: len(asyncio.all_tasks()) <= before)
-        assert server.door.seat("usr_1")
+        assert server.door.places.seat("usr_1")
 
 
-async def test_a_mutation_runs_to_its_end_after_its_socket_has_gone() -> None:
+async def test_t_f14_a_mutation_runs_to_its_end_after_its_socket_has_gone() -> None:
     async with serving() as server:
         async with server.client() as client:
             await ask(client, "mutation{move(amount:3)}")
@@ -539,7 +540,7 @@ async def test_a_mutation_runs_to_its_end_after_its_socket_has_gone() -> None:
         await until(lambda: moved == [3])
 
 
-async def test_shutdown_closes_every_socket_with_a_retry_hint_of_its_own() -> None:
+async def test_t_s07_shutdown_closes_every_socket_with_a_retry_hint_of_its_own() -> None:
     async with serving() as server:
         clients = [await server.connect() for _ in range(8)]
         for client in clients[1:]:

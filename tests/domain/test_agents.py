@@ -84,8 +84,8 @@ def test_the_report_names_every_field() -> None:
 def test_models_are_those_of_the_provider() -> None:
     foreign = a_configuration(primary=ModelConfig("open-1"), fallback=ModelConfig("nobody"))
     assert check_configuration(foreign, CATALOGUE) == (
-        Problem("configuration.primary.model", "open-1 is not a known model: choose of deep-1, swift-1."),
-        Problem("configuration.fallback.model", "nobody is not a known model: choose of deep-1, swift-1."),
+        Problem("configuration.primary.model", "This is not a known model: choose of deep-1, swift-1."),
+        Problem("configuration.fallback.model", "This is not a known model: choose of deep-1, swift-1."),
     )
     unknown = a_configuration(provider=Provider.GOOGLE)
     assert check_configuration(unknown, CATALOGUE) == (
@@ -180,9 +180,14 @@ def test_what_is_no_text_is_malformed(wish: AgentWish, field: str) -> None:
 
 def test_a_change_of_facts_makes_no_version() -> None:
     agent = an_agent()
-    made = changed(agent, AgentChange(name="Nova 2", image_url="https://img.test/n.png"))
-    assert made.agent == replace(agent, name="Nova 2", image_url="https://img.test/n.png", version=2, updated_at=LATER)
+    agent = replace(agent, image="a" * 64)
+    made = changed(agent, AgentChange(name="Nova 2", image=None))
+    assert made.agent == replace(agent, name="Nova 2", image=None, version=2, updated_at=LATER)
     assert (made.changes, made.version) == (("name", "imageUrl"), None)
+    shown = revisions.with_image(agent, "b" * 64, LATER)
+    assert shown.agent == replace(agent, image="b" * 64, version=2, updated_at=LATER)
+    assert (shown.changes, shown.version) == (("imageUrl",), None)
+    assert revisions.with_image(agent, "a" * 64, LATER) == revisions.Revision(agent)
 
 
 def test_a_change_of_what_runs_makes_a_version() -> None:
@@ -265,3 +270,34 @@ def test_missing_anothers_and_deleted_look_the_same() -> None:
             require_owned(agent, viewer_id)
         messages.add(caught.value.message)
     assert len(messages) == 1
+
+
+# ---- what differs
+
+
+def test_a_diff_names_each_field_with_what_it_was_and_is() -> None:
+    plain = a_configuration()
+    assert revisions.diff(plain, plain) == ()
+    rich = a_configuration(
+        provider=Provider.OPENAI,
+        primary=ModelConfig("deep-1", 0.5, 100),
+        fallback=ModelConfig("swift-1"),
+        instructions="Be kind.",
+        tools=("vision", "search"),
+        voice_id="v-1",
+        memory=True,
+    )
+    change = revisions.FieldChange
+    assert revisions.diff(plain, rich) == (
+        change("provider", "GEMINI", "OPENAI"),
+        change("primary.model", "swift-1", "deep-1"),
+        change("primary.temperature", None, "0.5"),
+        change("primary.maxOutputTokens", None, "100"),
+        change("fallback.model", None, "swift-1"),
+        change("instructions", None, "Be kind."),
+        change("tools", None, "vision, search"),
+        change("voiceId", None, "v-1"),
+        change("memory", "false", "true"),
+    )
+    back = tuple(change(each.field, each.after, each.before) for each in revisions.diff(plain, rich))
+    assert revisions.diff(rich, plain) == back

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain import listings
+from domain import listings, moderation
 from domain.agents import AgentType, Rank, SpecialistType, Specialization
 from domain.errors import BadInput, Conflict, NotFound, NotPublishable
 from domain.filters import ListingFilter, require_filter
@@ -129,22 +129,22 @@ def test_what_the_owner_may_do_in_each_status() -> None:
 
 
 def test_what_a_moderator_may_do() -> None:
-    held = listings.moderate(a_listing(), ListingStatus.SUSPENDED, "stolen art", LATER)
+    held = moderation.moderate(a_listing(), ListingStatus.SUSPENDED, "stolen art", LATER)
     assert (held.status, held.status_reason, held.version) == (ListingStatus.SUSPENDED, "stolen art", 2)
-    assert listings.moderate(held, ListingStatus.SUSPENDED, "stolen art", LATER + HOUR) is held
-    lifted = listings.moderate(held, ListingStatus.ACTIVE, "appeal granted", LATER)
+    assert moderation.moderate(held, ListingStatus.SUSPENDED, "stolen art", LATER + HOUR) is held
+    lifted = moderation.moderate(held, ListingStatus.ACTIVE, "appeal granted", LATER)
     assert lifted.status is ListingStatus.ACTIVE
-    hidden = listings.moderate(a_listing(status=ListingStatus.UNPUBLISHED), ListingStatus.UNDER_REVIEW, "look", LATER)
+    hidden = moderation.moderate(a_listing(status=ListingStatus.UNPUBLISHED), ListingStatus.UNDER_REVIEW, "look", LATER)
     assert hidden.status is ListingStatus.UNDER_REVIEW
     for status in (ListingStatus.PAUSED, ListingStatus.UNPUBLISHED):
         with pytest.raises(Conflict):
-            listings.moderate(a_listing(status=status), ListingStatus.ACTIVE, "go", LATER)
+            moderation.moderate(a_listing(status=status), ListingStatus.ACTIVE, "go", LATER)
         with pytest.raises(BadInput):
-            listings.moderate(a_listing(), status, "go", LATER)
-    assert listings.feature(a_listing(), True, LATER).featured
-    assert listings.feature(held, False, LATER) is held
+            moderation.moderate(a_listing(), status, "go", LATER)
+    assert moderation.feature(a_listing(), True, LATER).featured
+    assert moderation.feature(held, False, LATER) is held
     with pytest.raises(Conflict):
-        listings.feature(held, True, LATER)
+        moderation.feature(held, True, LATER)
 
 
 def test_who_sees_a_listing() -> None:

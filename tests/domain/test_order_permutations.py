@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from domain import ledger, orders, wallets
 from domain.ids import Kind, derived_id
 from domain.ledger import balance
@@ -34,6 +36,10 @@ FACTS = (
     Report("dispute:d:won", FactKind.DISPUTE_WON, Money(200, "USD"), subject="d"),
     Report("dispute:e:opened", FactKind.DISPUTE_OPENED, Money(150, "USD"), subject="e"),
     Report("dispute:e:lost", FactKind.DISPUTE_LOST, Money(150, "USD"), subject="e"),
+)
+INQUIRY, CLOSED, OPENED, LOST, APPEALED, WON = (
+    Report(f"dispute:d:{stage.lower()}", FactKind[f"DISPUTE_{stage}"], Money(200, "USD"), subject="d")
+    for stage in ("INQUIRY", "CLOSED", "OPENED", "LOST", "APPEALED", "WON")
 )
 CANCEL = Report("cancel", FactKind.CANCEL)
 LEFT = 500 - 100 - 150  # of the 500 cents: one refund stands and one dispute is lost
@@ -115,6 +121,31 @@ def test_t_w04_every_order_ends_in_one_debt_after_the_dof_were_spent() -> None:
     ((_, applied, outcome, _, balances, open_disputes, left),) = ends
     assert (applied, outcome, left) == (ZERO, PurchaseStatus.REFUNDED, 0)
     assert (balances.available, balances.debt, open_disputes) == (ZERO, SPENT, 1)
+
+
+@pytest.mark.parametrize(
+    ("stages", "due", "open_disputes", "contested"),
+    [
+        ((INQUIRY,), 1_000, 0, False),
+        ((INQUIRY, CLOSED), 1_000, 0, False),
+        ((INQUIRY, CLOSED, OPENED), 600, 1, False),
+        ((INQUIRY, OPENED, WON), 1_000, 0, False),
+        ((INQUIRY, CLOSED, OPENED, LOST), 600, 0, False),
+        ((OPENED, LOST, APPEALED), 600, 0, False),
+        ((OPENED, LOST, APPEALED, WON), 1_000, 0, False),
+        ((OPENED, WON, LOST), 600, 1, True),
+        ((WON, LOST), 600, 1, True),
+    ],
+)
+def test_t_w04_a_dispute_ends_alike_whatever_was_told_first(
+    stages: tuple[Report, ...], due: int, open_disputes: int, contested: bool
+) -> None:
+    """Its stages have an order of their own. Won and lost have none without an appeal: that is open, and asked."""
+    ends = list(walk(fresh(), (FACTS[0], *stages), (), random.Random(3)))
+    assert len({final(state) for state in ends}) == 1
+    order, wallet, given = ends[0]
+    assert (order.applied, wallet.available, given) == (Dof(due), Dof(due), due)
+    assert (wallet.open_disputes, {state[0].is_contested for state in ends}) == (open_disputes, {contested})
 
 
 def test_t_w05_refunds_disputes_and_a_cancellation_without_a_payment_leave_nothing() -> None:

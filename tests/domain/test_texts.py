@@ -99,29 +99,3 @@ def test_what_is_no_language_tag_is_refused(raw: str) -> None:
     with pytest.raises(BadInput) as refused:
         texts.language(raw, "input.language")
     assert refused.value.field == "input.language"
-
-
-def test_an_address_is_absolute_http_without_a_sign_in() -> None:
-    assert texts.optional_url("https://img.jiga.test:8443/a.png?x=1", "f") == "https://img.jiga.test:8443/a.png?x=1"
-    assert texts.optional_url(None, "f") is None
-    bad = [
-        "",
-        "a.png",
-        "//x/y",
-        "javascript:alert(1)",
-        "data:image/png;base64,AA",
-        "https://u:p@h/x",
-        "http://",
-        "ftp://h/x",
-    ]
-    bad += [
-        "https://h/a b",
-        "https://h/\n",
-        "https://h:port/",
-        'https://h/"onerror',
-        "https://h/" + "x" * 2048,
-        "https://\u0435/x",
-    ]
-    for raw in bad:
-        with pytest.raises(BadInput, match="absolute http"):
-            texts.optional_url(raw, "f")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from domain import users
-from domain.errors import BadInput, Forbidden, Unauthenticated
+from domain.errors import BadInput, Conflict, Forbidden, Unauthenticated
 from domain.users import Channel, NotificationKind, Preferences, PreferencesChange, ProfileChange, Role, Viewer
-from tests.nouns import ADA, HOUR, MAX, NOW, a_user
+from tests.nouns import ADA, HOUR, MAX, NOW, SECOND, a_user
 
 LATER = NOW + HOUR
 
@@ -27,11 +27,11 @@ def test_a_sign_in_brings_the_mail_and_nothing_else() -> None:
 
 
 def test_a_profile_change_touches_only_what_it_names() -> None:
-    user = a_user("ada", nationality="Spanish", avatar_url="https://img.test/a.png")
+    user = a_user("ada", nationality="Spanish", avatar="a" * 64)
     renamed = users.change_profile(user, ProfileChange(display_name=" Ada  L. "), LATER)
-    assert (renamed.display_name, renamed.nationality, renamed.avatar_url) == ("Ada L.", "Spanish", user.avatar_url)
-    cleared = users.change_profile(user, ProfileChange(nationality=None, avatar_url=None), LATER)
-    assert (cleared.display_name, cleared.nationality, cleared.avatar_url) == ("Ada", None, None)
+    assert (renamed.display_name, renamed.nationality, renamed.avatar) == ("Ada L.", "Spanish", user.avatar)
+    cleared = users.change_profile(user, ProfileChange(nationality=None, avatar=None), LATER)
+    assert (cleared.display_name, cleared.nationality, cleared.avatar) == ("Ada", None, None)
     assert users.change_profile(user, ProfileChange(display_name="Ada", timezone="UTC"), LATER) is user
 
 
@@ -70,12 +70,19 @@ def test_a_hidden_profile_shows_to_its_user_and_to_moderators() -> None:
 
 def test_only_a_higher_role_suspends() -> None:
     moderator, admin = Viewer(MAX, Role.MODERATOR), Viewer(MAX, Role.ADMIN)
-    held = users.suspend(a_user(), moderator, " spam ", LATER)
+    held = users.suspend(a_user(), moderator, " spam ", None, LATER)
     assert (held.suspended_at, held.suspension_reason, held.version) == (LATER, "spam", 2)
-    again = users.suspend(held, moderator, "more spam", LATER + HOUR)
+    again = users.suspend(held, moderator, "more spam", LATER + 2 * HOUR, LATER + HOUR)
     assert (again.suspended_at, again.suspension_reason) == (LATER, "more spam")
     free = users.reinstate(again, moderator, LATER)
-    assert (free.suspended_at, free.suspension_reason) == (None, None)
+    assert (free.suspended_at, free.suspended_until, free.suspension_reason) == (None, None, None)
+    assert users.lapse(again, LATER + 2 * HOUR - SECOND) is again
+    assert users.lapse(again, LATER + 2 * HOUR).suspended_at is None
+    assert users.lapse(held, LATER + 2 * HOUR) is held
+    with pytest.raises(BadInput, match="in the future"):
+        users.suspend(a_user(), moderator, "spam", LATER, LATER)
+    with pytest.raises(Conflict, match="another moderator"):
+        users.suspend(a_user("max"), moderator, "spam", None, LATER)
     for viewer, role in (
         (Viewer(MAX), Role.USER),
         (moderator, Role.MODERATOR),
@@ -83,13 +90,27 @@ def test_only_a_higher_role_suspends() -> None:
         (admin, Role.ADMIN),
     ):
         with pytest.raises(Forbidden):
-            users.suspend(a_user(role=role), viewer, "spam", LATER)
-    assert users.suspend(a_user(role=Role.MODERATOR), admin, "spam", LATER).suspended_at == LATER
+            users.suspend(a_user(role=role), viewer, "spam", None, LATER)
+    assert users.suspend(a_user(role=Role.MODERATOR), admin, "spam", None, LATER).suspended_at == LATER
+
+
+def test_only_another_admin_appoints() -> None:
+    admin = Viewer(MAX, Role.ADMIN)
+    assert users.appoint(a_user(), admin, Role.ADMIN, LATER).role is Role.ADMIN
+    assert users.appoint(a_user(role=Role.ADMIN), admin, Role.USER, LATER).role is Role.USER
+    with pytest.raises(Forbidden):
+        users.appoint(a_user(), Viewer(MAX, Role.MODERATOR), Role.MODERATOR, LATER)
+    with pytest.raises(Conflict, match="own account"):
+        users.appoint(a_user("max", role=Role.ADMIN), admin, Role.USER, LATER)
+    with pytest.raises(Conflict, match="suspended"):
+        users.appoint(a_user(suspended_at=NOW), admin, Role.MODERATOR, LATER)
 
 
 def test_a_suspended_account_does_nothing() -> None:
     assert users.require_active(a_user()) == a_user()
-    with pytest.raises(Forbidden, match="suspended"):
-        users.require_active(a_user(suspended_at=NOW))
+    with pytest.raises(Forbidden, match=r"suspended: Spam\. Write to support"):
+        users.require_active(a_user(suspended_at=NOW, suspension_reason="Spam."))
+    with pytest.raises(Forbidden, match=r"suspended until 2026-03-01 13:00 UTC: Spam\."):
+        users.require_active(a_user(suspended_at=NOW, suspended_until=NOW + HOUR, suspension_reason="Spam."))
     with pytest.raises(Unauthenticated):
         users.require_active(None)

@@ -63,7 +63,7 @@ class Market:
 
     async def everything(self) -> dict[str, Any]:
         """All documents, to see that a refusal changed nothing."""
-        names = ("users", "sellers", "agents", "agent_versions", "listings", "reviews", "sessions", "outbox")
+        names = ("users", "sellers", "agents", "agent_versions", "listings", "reviews", "votes", "sessions", "outbox")
         found = [snapshot for name in names for snapshot in await self.backend.query(Query(name))]
         return {snapshot.path: snapshot.data for snapshot in found}
 

@@ -141,7 +141,7 @@ async def test_random_changes_leave_the_listener_with_the_query_s_answer(backend
 # ---- on servers
 
 
-async def test_a_broken_stream_resumes_without_a_loss(cloud: CloudBackend) -> None:
+async def test_t_s06_a_broken_stream_resumes_without_a_loss(cloud: CloudBackend) -> None:
     batches = cloud.listen(Query("a"))
     document = cloud.listen("a/5")
     await following(batches)

@@ -13,7 +13,7 @@ import pytest_asyncio
 from domain.errors import Unavailable
 from domain.events import Event, EventType
 from domain.ids import Kind, derived_id
-from firestore.backend import Backend, Conflict, Unclear
+from firestore.backend import Backend, Conflict, Unclear, Write
 from firestore.collections import INBOX, OUTBOX
 from firestore.memory import MemoryBackend
 from firestore.outbox import ATTEMPTS_MAX, SWEEP_ROWS_MAX, row
@@ -120,6 +120,21 @@ async def test_a_conflict_with_nobody_is_no_duplicate(world: World) -> None:
         await record(world)
     world.backend.before = None
     assert await record(world) is True
+
+
+@pytest.mark.parametrize("state", [RowState.DEAD, RowState.PENDING, RowState.DONE])
+async def test_what_expired_is_recorded_again_and_its_work_begins_anew(anywhere: World, state: RowState) -> None:
+    """The record of a delivery was cleaned up, and the row of its task, which was given up, is still there."""
+    await record(anywhere)
+    ((kept,), (left,)) = await anywhere.all(INBOX), await anywhere.all(OUTBOX)
+    await anywhere.backend.commit([Write(INBOX.at(kept.id), None)])
+    await anywhere.put(OUTBOX, replace(left, state=state, attempts=20, due_at=NOW + WEEK))
+    assert await record(anywhere) is True
+    assert await anywhere.all(INBOX) == [kept]
+    assert await anywhere.all(OUTBOX) == [left]
+    assert anywhere.rows == [left, left]
+    assert await record(anywhere) is False
+    assert anywhere.rows == [left, left]
 
 
 async def test_a_lost_reply_is_found_when_it_is_delivered_again(world: World) -> None:  # T-F03, T-W08

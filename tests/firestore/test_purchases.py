@@ -12,17 +12,19 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from domain.errors import BadInput, Forbidden, IdempotencyConflict, NotFound, UnknownPackage, WalletFrozen
+from domain.errors import BadInput, Conflict, Forbidden, IdempotencyConflict, NotFound, UnknownPackage, WalletFrozen
 from domain.events import EventType
 from domain.ids import Kind, derived_id
 from domain.ledger import EntryKind
 from domain.money import DOF_MAX, ZERO, Dof, Money
-from domain.orders import Order, OrderFacts, PurchaseStatus, Report
+from domain.orders import FactKind, Order, OrderFacts, PurchaseStatus, Report
 from domain.purchases import Purchase, Rail
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
+from domain.users import Role
 from firestore.backend import Backend, Unclear
-from firestore.collections import ENTRIES, ORDERS, OUTBOX, TRANSACTIONS, USERS
+from firestore.collections import ENTRIES, ORDERS, OUTBOX, TRANSACTIONS, USERS, WALLETS
 from firestore.memory import MemoryBackend
+from firestore.orders import Decision
 from firestore.rows import InboxRow, RowState
 from tests import make
 from tests.make import BRONZE, CANCEL, NOW, SILVER, World, facts, paid, refund, user_id, wish
@@ -205,6 +207,28 @@ async def test_twenty_in_parallel_with_refund_and_cancel_before_paid(anywhere: W
     )
 
 
+async def test_a_users_orders_queue_up_instead_of_conflicting(world: World) -> None:
+    """They write one wallet: what waits for its turn reads it once, and not again for each that came before."""
+    world.rehearse = False
+    store, seen = World(world.backend, rehearse=False).store, []
+    assert isinstance(world.backend, MemoryBackend)
+    told = []
+    for number in range(10):
+        purchase = await begin(world, key=f"k{number}")
+        told.append(facts(paid(), purchase_id=purchase.id, user_hint=MAX, reference=f"{number}"))
+    deliveries = [await world.deliver(each) for each in told]
+
+    async def before(verb: str) -> None:
+        seen.append(verb)
+        await asyncio.sleep(0)
+
+    world.backend.before = before
+    work = zip(told, deliveries, strict=True)
+    await asyncio.gather(*(store.orders.absorb(to, lambda _, each=each: each, NOW) for each, to in work))  # type: ignore[misc]
+    world.backend.before = None
+    assert (seen.count("get_many"), seen.count("commit"), await world.wallet("max")) == (10, 10, (1_500_000, 0, 0))
+
+
 async def test_a_lost_reply_credits_once(world: World) -> None:  # T-F03
     purchase = await begin(world)
     lost = [Unclear()]
@@ -371,6 +395,48 @@ async def test_what_the_price_table_does_not_ask_goes_to_review(world: World, re
     assert (await world.get(TRANSACTIONS, purchase.transaction_id)).status is TransactionStatus.FAILED
 
 
+def stage(name: str) -> Report:
+    return Report(f"dispute:d:{name.lower()}", FactKind[f"DISPUTE_{name}"], Money(499, "USD"), subject="d")
+
+
+@pytest.mark.parametrize("is_won", [True, False])
+async def test_a_dispute_that_is_won_and_lost_waits_for_a_decision(world: World, is_won: bool) -> None:
+    """Which of the two was last cannot be told: the wallet stays frozen, and an admin looks it up."""
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id))
+    for name in ("OPENED", "LOST", "WON"):
+        order = await world.absorb(facts(stage(name)))
+    assert (order.review or "").startswith("a dispute was told as won and as lost")
+    assert (order.in_review, order.applied, await world.wallet("max")) == (True, ZERO, (0, 0, 0))
+    (page,) = (await world.store.orders.review_queue(10, None)).nodes
+    assert (page, (await world.get(WALLETS, MAX)).open_disputes) == (order, 1)
+    decision = Decision(order.id, user_id("root"), "the bank says so", Dof(1) if is_won else None)
+    decided = await world.store.orders.decide(decision, NOW)
+    due = 150_000 if is_won else 0
+    assert (decided.review, decided.applied, decided.disputed) == (None, Dof(due), False)
+    assert (await world.wallet("max"), (await world.get(WALLETS, MAX)).open_disputes) == ((due, 0, 0), 0)
+    assert await world.store.orders.decide(decision, NOW + make.MINUTE) == decided
+    async with world.refuses(Conflict):
+        await world.store.orders.decide(replace(decision, reason="or not"), NOW)
+    assert await world.absorb(facts(stage("LOST"), stage("WON"))) == decided
+
+
+async def test_a_doubt_and_a_contested_dispute_are_two_decisions(world: World) -> None:
+    """The doubt about the payment is decided first; what it was worth does not say how the dispute ended."""
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    told = (paid(minor_units=450), stage("OPENED"), stage("WON"), stage("LOST"))
+    order = await world.absorb(facts(*told, purchase_id=purchase.id))
+    assert (order.review or "").startswith("paid 4.50 USD")
+    first = Decision(order.id, user_id("root"), "a discount", Dof(100_000))
+    order = await world.store.orders.decide(first, NOW)
+    assert (order.review or "").startswith("a dispute was told as won and as lost")
+    assert await world.store.orders.decide(first, NOW) == order
+    order = await world.store.orders.decide(Decision(order.id, user_id("root"), "the bank says so", Dof(1)), NOW)
+    assert (order.review, order.applied, await world.wallet("max")) == (None, Dof(100_000), (100_000, 0, 0))
+
+
 async def test_a_foreign_refund_goes_to_review_and_takes_nothing(world: World) -> None:  # T-W16
     purchase = await begin(world)
     await world.absorb(facts(paid(), purchase_id=purchase.id))
@@ -427,3 +493,30 @@ async def test_a_delivery_that_is_gone_or_unreadable_changes_nothing(world: Worl
 
     async with world.refuses(ValueError):
         await world.store.orders.absorb(delivery, unreadable, NOW)
+
+
+async def test_a_refund_that_comes_back_opens_the_purchase_again(world: World) -> None:
+    """Refunded before it was credited, and the refund failed: it is paid, and waits for a wallet that has room."""
+    await world.fund("max", DOF_MAX - 149_999)
+    purchase = await begin(world)
+    back, failed = (
+        refund(1, 499),
+        Report("refund:1:failed", FactKind.REFUND_FAILED, Money(499, "USD"), subject="refund:1"),
+    )
+    order = await world.absorb(facts(paid(), back, purchase_id=purchase.id))
+    closed = await world.get(TRANSACTIONS, purchase.transaction_id)
+    assert (order.outcome, closed.status) == (PurchaseStatus.REFUNDED, TransactionStatus.REFUNDED)
+    order = await world.absorb(facts(failed, purchase_id=purchase.id))
+    reopened = await world.get(TRANSACTIONS, purchase.transaction_id)
+    assert (order.outcome, order.applied, order.in_review) == (PurchaseStatus.COMPLETED, ZERO, True)
+    assert (reopened.status, reopened.completed_at, reopened.external_reference) == (PENDING, None, purchase.id)
+
+
+async def test_a_refund_that_comes_back_is_credited_where_the_purchase_began(world: World) -> None:
+    purchase = await begin(world)
+    failed = Report("refund:1:failed", FactKind.REFUND_FAILED, Money(499, "USD"), subject="refund:1")
+    await world.absorb(facts(paid(), refund(1, 499), purchase_id=purchase.id))
+    order = await world.absorb(facts(failed, purchase_id=purchase.id))
+    done = await world.get(TRANSACTIONS, purchase.transaction_id)
+    assert (order.applied, done.status, done.amount) == (Dof(150_000), DONE, 150_000)
+    assert [each.id for each in await world.all(TRANSACTIONS)] == [purchase.transaction_id]

@@ -29,7 +29,7 @@ from domain.errors import (
 )
 from domain.events import EventType
 from domain.listings import ListingStatus
-from domain.money import ZERO, Dof
+from domain.money import DOF_MAX, ZERO, Dof
 from domain.pricing import HireUnit, Leg, Pricing, SessionConfiguration
 from domain.revenue import Accrual, Distribution
 from domain.sessions import EndReason, Session, SessionStatus, SessionType, Settlement
@@ -392,6 +392,22 @@ async def test_an_end_captures_splits_and_releases(world: World) -> None:  # rul
     ]
     assert told.events[0].data["endReason"] == "ENDED_BY_HIRER"
     assert told.task == FOLLOW
+
+
+async def test_earnings_wait_while_the_wallet_is_full(world: World) -> None:  # T-M03
+    """Nothing overflows, nobody else waits with it, and they come once there is room."""
+    session, _ = await hire(world)
+    world.now += 10 * MINUTE
+    await end(world, session)
+    await world.fund("ada", DOF_MAX - 749)
+    world.now += timedelta(days=7)
+    before = await world.dump()
+    assert await world.store.earnings.mature(ADA, world.now) == 0
+    assert await world.dump() == before
+    assert await world.store.earnings.mature(CLEO, world.now) == 1
+    await world.fund("ada", -1)
+    assert await world.store.earnings.mature(ADA, world.now) == 1
+    assert await world.wallet("ada") == (DOF_MAX, 0, 0)
 
 
 async def test_owner_and_creator_in_one_person(world: World) -> None:  # T-M11

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from domain.errors import BadInput, Forbidden, NotFound
+from domain.errors import BadInput, NotFound
 from domain.listings import Seller
-from domain.users import Channel, NotificationKind, Preferences, PreferencesChange, ProfileChange, Role, User, Viewer
+from domain.users import Channel, NotificationKind, Preferences, PreferencesChange, ProfileChange, Role, User
 from firestore.collections import SELLERS
 from firestore.users import Users
 from tests.firestore.market import Market
@@ -76,21 +76,12 @@ async def test_only_a_verified_address_of_one_user_finds_it() -> None:
     assert await market.users.find_by_verified_email("ada@jiga.test") is None
 
 
-async def test_moderators_suspend_and_reinstate() -> None:
+async def test_whoever_runs_the_store_makes_the_first_admin() -> None:
     market = Market()
-    await register(market.users, "ada")
     await register(market.users, "max")
-    assert (await market.users.set_role(MAX, Role.MODERATOR, LATER)).role is Role.MODERATOR
-    moderator = Viewer(MAX, Role.MODERATOR)
-    held = await market.users.suspend(moderator, ADA, "spam", LATER)
-    assert (held.suspended_at, held.suspension_reason) == (LATER, "spam")
-    assert (await market.users.reinstate(moderator, ADA, LATER)).suspended_at is None
-    with pytest.raises(Forbidden):
-        await market.users.suspend(Viewer(ADA), MAX, "spam", LATER)
-    with pytest.raises(Forbidden):
-        await market.users.suspend(moderator, MAX, "spam", LATER)
+    assert (await market.users.set_role(MAX, Role.ADMIN, LATER)).role is Role.ADMIN
     with pytest.raises(NotFound):
-        await market.users.suspend(moderator, a_user("nobody").id, "spam", LATER)
+        await market.users.set_role(a_user("nobody").id, Role.ADMIN, LATER)
 
 
 async def test_who_never_sold_has_no_figures() -> None:

@@ -6,14 +6,17 @@ import json
 import subprocess
 import sys
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from domain.money import Dof
 from domain.receipt_files import check_file
+from firestore.collections import USERS
 from firestore.memory import MemoryBackend
-from functions.commands import run
+from functions.commands import OF_THE_STORE, run
 from functions.schedule.seals import seal_days
 from tests.emulators import ROOT
 from tests.make import NOW, World, user_id
@@ -99,3 +102,23 @@ def test_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         run(["fly"])
     assert ended.value.code == 2
     assert "invalid choice: 'fly'" in capsys.readouterr().err
+
+
+async def test_the_log_of_deleted_accounts_is_written_and_read_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one store has written erases, in a store that knows nothing of it, whom a backup has brought back."""
+    world, restored = World(MemoryBackend()), World(MemoryBackend())
+    for each in (world, restored):
+        await each.open("eve")
+    await world.store.erasures.request(user_id("eve"), Dof(0), NOW)
+    assert await OF_THE_STORE["erasures"](world.store, NOW) == 0
+    lines = capsys.readouterr().out
+    assert json.loads(lines) == {"user": user_id("eve"), "erased_at": NOW.isoformat()}
+    monkeypatch.setattr("sys.stdin", StringIO(lines))
+    assert await OF_THE_STORE["erase_again"](restored.store, NOW) == 0
+    assert "1 lines read, 1 accounts erased again; " in capsys.readouterr().out
+    assert (await restored.get(USERS, user_id("eve"))).display_name == "Deleted user"
+    assert (await restored.get(USERS, user_id("max"))).erased_at is None
+    monkeypatch.setattr("sys.stdin", StringIO("no log\n"))
+    assert await OF_THE_STORE["erase_again"](restored.store, NOW) == 1

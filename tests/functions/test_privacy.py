@@ -26,6 +26,7 @@ from functions.webhooks.shopify import ShopifyDoor
 from integrations.shopify import ShopifySignatures, sign
 from tests.journeys.shop import BRONZE_DOF, Order
 from tests.make import NOW, World, user_id
+from tests.outlets import heard
 
 SHOP, SECRET, JOHN = "jiga.test", "s", "john@example.com"
 
@@ -83,7 +84,7 @@ async def room() -> AsyncIterator[Room]:
     door = ShopifyDoor(
         store, ShopifySignatures([SECRET]), shop=SHOP, any_shop=False, money_is_live=True, clock=lambda: NOW
     )
-    caller = Caller(store, Dispatcher(NoQueue()), lambda: NOW, tasks(None))
+    caller = Caller(store, Dispatcher(NoQueue()), lambda: NOW, tasks(None, outlets=heard()))
     app = Starlette(routes=[Route("/", door.receive, methods=["POST"])])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://jiga.test") as http:
         yield Room(world, store, http, caller, rows)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("main", "rails", "settings")
+MODULES = ("main", "outlets", "rails", "settings", "sight")
 APART = {"tests", "bench", "docs", "build", "dist", "node_modules"}
 
 

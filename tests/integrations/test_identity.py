@@ -262,7 +262,8 @@ async def test_an_account_signs_up_signs_in_and_refreshes(subject: Subject, cloc
             assert abs(clock() - issued_at) < timedelta(minutes=2)
             # T-A10: an identity has no role, whatever the token claims.
             is_local = subject.kind == "local"
-            assert identity == Identity(up.uid, up.email, is_local, issued_at, issued_at + timedelta(hours=1))
+            told = identity.sign_in_id, identity.signed_in_at
+            assert identity == Identity(up.uid, up.email, is_local, issued_at, issued_at + timedelta(hours=1), *told)
 
 
 async def test_an_email_has_one_account_however_it_is_written(subject: Subject) -> None:
@@ -527,3 +528,42 @@ async def test_an_app_of_its_own(firebase: FirebaseIdentity, toolkit: Toolkit, c
         firebase_admin.get_app()  # type: ignore[no-untyped-call]
     await second.close()
     assert (await firebase.sign_up("max@jiga.test", PASSWORD)).email == "max@jiga.test"
+
+
+# ---- the list of sign-ins
+
+
+async def test_ta05_a_sign_in_that_is_ended_is_dead(subject: Subject) -> None:
+    """Where the provider tells one sign-in from another, the others live on; where not, it says so, and all end."""
+    first = await subject.newcomer()
+    second = await subject.gateway.sign_in(first.email, PASSWORD, device="A phone")
+    listed = await subject.gateway.sign_ins(first.uid)
+    assert [each.covers_all for each in listed] == ([False, False] if subject.kind == "local" else [True])
+    mine = await subject.gateway.verify(second.id_token, check_revoked=True)
+    assert mine.sign_in_id in {each.id for each in listed}
+    assert await subject.gateway.revoke_sign_in(first.uid, "another") is False
+    stranger = await subject.newcomer()
+    if subject.kind == "local":
+        assert await subject.gateway.revoke_sign_in(stranger.uid, mine.sign_in_id) is False
+    await subject.gateway.verify(second.id_token, check_revoked=True)
+    assert await subject.gateway.revoke_sign_in(first.uid, str(mine.sign_in_id)) is True
+    await fails(Unauthenticated, subject.gateway.verify(second.id_token, check_revoked=True))
+    await fails(BadCredentials, subject.gateway.refresh(second.refresh_token))
+    if subject.kind == "local":
+        await subject.gateway.verify(first.id_token, check_revoked=True)
+        assert [each.device for each in await subject.gateway.sign_ins(first.uid)] == [None]
+    else:
+        await fails(Unauthenticated, subject.gateway.verify(first.id_token, check_revoked=True))
+    await subject.gateway.verify(stranger.id_token, check_revoked=True)
+    await subject.gateway.delete(first.uid)
+    assert await subject.gateway.sign_ins(first.uid) == ()
+
+
+async def test_a_password_is_checked_without_a_sign_in(subject: Subject) -> None:
+    up = await subject.newcomer()
+    before = await subject.gateway.sign_ins(up.uid)
+    await subject.gateway.check_password(up.email.upper(), PASSWORD)
+    await fails(BadCredentials, subject.gateway.check_password(up.email, PASSWORD + "x"))
+    await fails(BadCredentials, subject.gateway.check_password("nobody@jiga.test", PASSWORD))
+    if subject.kind == "local":
+        assert await subject.gateway.sign_ins(up.uid) == before

@@ -320,3 +320,38 @@ async def test_processes_that_start_at_once_share_one_key(path: Path) -> None:
     emails = [(await gateway.verify(token, check_revoked=True)).email for token in tokens]
     assert emails == ["user0@jiga.test", "user1@jiga.test", "user2@jiga.test"]
     await gateway.close()
+
+
+async def test_a_sign_in_lists_its_device_and_its_last_refresh(gateway: IdentityGateway, clock: Clock) -> None:
+    up = await gateway.sign_up("ada@jiga.test", PASSWORD, device="A laptop")
+    began = clock()
+    clock.now += timedelta(minutes=30)
+    phone = await gateway.sign_in("ada@jiga.test", PASSWORD, device="A phone")
+    clock.now += timedelta(minutes=30)
+    again = await gateway.refresh(up.refresh_token)
+    listed = await gateway.sign_ins(up.uid)
+    half = timedelta(minutes=30)
+    assert [(each.device, each.created_at, each.used_at) for each in listed] == [
+        ("A laptop", began, began + 2 * half),
+        ("A phone", began + half, began + half),
+    ]
+    mine = await gateway.verify(again.id_token, check_revoked=True)
+    assert (mine.sign_in_id, mine.signed_in_at) == (listed[0].id, began.replace(microsecond=0))
+    await gateway.refresh(again.refresh_token, device="A newer laptop")
+    assert [each.device for each in await gateway.sign_ins(up.uid)] == ["A newer laptop", "A phone"]
+    await gateway.verify(phone.id_token, check_revoked=True)
+    clock.now += timedelta(days=31)
+    assert await gateway.sign_ins(up.uid) == ()
+
+
+async def test_ta05_the_theft_of_a_refresh_token_ends_its_sign_in_alone(gateway: IdentityGateway, clock: Clock) -> None:
+    up = await gateway.sign_up("ada@jiga.test", PASSWORD)
+    other = await gateway.sign_in("ada@jiga.test", PASSWORD)
+    mine = await gateway.refresh(up.refresh_token)
+    clock.now += timedelta(seconds=6)
+    with pytest.raises(BadCredentials):
+        await gateway.refresh(up.refresh_token)
+    with pytest.raises(Unauthenticated):
+        await gateway.verify(mine.id_token, check_revoked=True)
+    await gateway.verify(other.id_token, check_revoked=True)
+    assert len(await gateway.sign_ins(up.uid)) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -21,13 +22,31 @@ from domain.listings import Listing, ListingStatus
 from domain.money import Dof
 from domain.search import Place, SearchPage, SearchQuery, document_of, names_hold, read_words
 from firestore.collections import LISTINGS
+from integrations.algolia import AlgoliaSearch
 from integrations.local import search as local
 from integrations.local.search import LocalSearch
 from integrations.services import SearchGateway
 from tests.firestore.market import Market
+from tests.integrations.algolia_stand_in import APP, KEY, be_patient, standing_in
 from tests.nouns import ADA, EVE, NOW, a_listing
 
-ENGINES: tuple[Callable[[], SearchGateway], ...] = (LocalSearch,)
+
+@asynccontextmanager
+async def embedded() -> AsyncIterator[SearchGateway]:
+    made = LocalSearch()
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def algolia() -> AsyncIterator[SearchGateway]:
+    async with standing_in() as stand_in:
+        made = AlgoliaSearch(APP, KEY, "listings", site=stand_in.url)
+        yield made
+        await made.close()
+
+
+ENGINES: tuple[Callable[[], AbstractAsyncContextManager[SearchGateway]], ...] = (embedded, algolia)
 GAMES = ("Elden Ring", "Valorant", "Chess", "Pokémon")
 SUBJECTS = ("Boss", "Sniper", "Opening", "Healer", "Raid")
 COUNT = 60
@@ -69,12 +88,16 @@ def documents(*of: Listing) -> Any:
     return [document for document in map(document_of, of) if document is not None]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
+
+
 @pytest_asyncio.fixture(params=ENGINES, ids=lambda make: make.__name__)
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[SearchGateway]:
-    made = request.param()
-    await made.replace_all(documents(*CORPUS))
-    yield made
-    await made.close()
+    async with request.param() as made:
+        await made.replace_all(documents(*CORPUS))
+        yield made
 
 
 async def find(

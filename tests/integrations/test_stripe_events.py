@@ -319,13 +319,13 @@ class TestDisputes:
         ("warning_needs_response", "inquiry", FactKind.DISPUTE_INQUIRY),
         ("warning_under_review", "inquiry", FactKind.DISPUTE_INQUIRY),
         ("warning_closed", "closed", FactKind.DISPUTE_CLOSED),
-        ("prevented", "closed", FactKind.DISPUTE_CLOSED),
+        ("prevented", "prevented", FactKind.DISPUTE_WON),
         ("needs_response", "opened", FactKind.DISPUTE_OPENED),
         ("under_review", "opened", FactKind.DISPUTE_OPENED),
         ("won", "won", FactKind.DISPUTE_WON),
         ("lost", "lost", FactKind.DISPUTE_LOST),
-        ("appeal_needs_response", "lost", FactKind.DISPUTE_LOST),
-        ("appeal_under_review", "lost", FactKind.DISPUTE_LOST),
+        ("appeal_needs_response", "appealed", FactKind.DISPUTE_APPEALED),
+        ("appeal_under_review", "appealed", FactKind.DISPUTE_APPEALED),
     )
 
     @pytest.mark.parametrize(("status", "word", "kind"), STATUSES)

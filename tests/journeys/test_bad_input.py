@@ -272,7 +272,8 @@ async def test_what_is_not_ones_own_is_as_if_it_were_missing(room: Room) -> None
     garbage = {"session": "ses_", "transaction": "../../x", "agent": "agt_" + "é" * 26}
     answers = [await room.stranger.answer(read, **each) for each in (theirs, missing, garbage)]
     nothing = {"session": None, "transaction": None, "agent": None, "nodes": [None, None, None]}
-    assert answers == [{"data": nothing}] * 3
+    assert [answer["data"] for answer in answers] == [nothing] * 3
+    assert answers[0] == answers[1] == answers[2]
     for theirs_id in theirs.values():
         assert await room.stranger.ask("query ($id: ID!) { node(id: $id) { id } }", id=theirs_id) == {"node": None}
     assert await room.state() == before

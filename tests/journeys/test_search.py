@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from main import create_app
+from domain.filters import ListingFilter, ListingSort
+from firestore.backend import Filter, Order, Query
+from main import House, create_app
 from settings import Settings
 from tests.client import Client
 from tests.journeys import market
@@ -17,6 +19,8 @@ from tests.journeys.server import SECRET
 
 FOUND_SECONDS_MAX = 20.0  # a busy machine; two seconds are promised
 SEARCH = '{ searchListings(query: "agent") { totalCount degraded nodes { id } } }'
+INSIGHTS = "{ marketInsights { activeListings sampleSize } }"
+RECOMMENDED = "{ recommendedListings(first: 100) { listing { id } why { kind } } }"
 COUNT = 20
 
 
@@ -46,5 +50,21 @@ async def test_what_is_published_is_found_and_a_restart_finds_it_again(tmp_path:
             async with asyncio.timeout(FOUND_SECONDS_MAX):
                 while not await found(guest):
                     await asyncio.sleep(0.05)
+            insights = (await guest.ask(INSIGHTS))["marketInsights"]
+            assert (insights["activeListings"], insights["sampleSize"]) == (COUNT, COUNT)
+            assert len((await guest.ask(RECOMMENDED))["recommendedListings"]) == COUNT
+            await _has_its_indexes(app.state.house, published)
             await guest.http.aclose()
     assert len(published) == COUNT
+
+
+async def _has_its_indexes(house: House, published: set[str]) -> None:
+    """The queries behind recommendations, markets, rebuilds and featured reviews: an undeclared one is refused here."""
+    store = house.store
+    alike = ListingFilter(tags=("game:chess", "category:coaching"))
+    page = await store.listings.browse(alike, ListingSort.POPULAR, 60, None)
+    assert {each.id for each in page.nodes} == published
+    assert (await store.discovery.insights("game:unheard", "category:coaching")).active_listings == 0
+    assert {document.id async for document in store.listings.documents()} == published
+    order = (Order("helpful", descending=True), Order("created_at", descending=True))
+    assert await house.backend.query(Query("reviews", (Filter("listing_id", "==", "x"),), order, 4)) == []

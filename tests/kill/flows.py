@@ -235,6 +235,10 @@ FLOWS = {
     "dispute lost": Flow(
         (buy_by_stripe, paid_by_stripe, spend), (disputed("created", "needs_response"), disputed("closed", "lost"))
     ),
+    "dispute won and lost": Flow(
+        (buy_by_stripe, paid_by_stripe, disputed("created", "needs_response")),
+        (disputed("closed", "won"), disputed("closed", "lost")),
+    ),
     "approve": Flow((buy, underpaid), (decided(Dof(DOF)),)),
     "reject": Flow((buy, underpaid), (decided(None),)),
     "claim": Flow((strayed,), (claimed,)),

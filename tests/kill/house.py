@@ -34,6 +34,7 @@ from integrations.shopify import sign as sign_shopify
 from integrations.stripe import StripeSignatures
 from integrations.stripe import sign as sign_stripe
 from tests.nouns import NOW, POLICY, a_listing, a_user, an_agent, an_offer, user_id
+from tests.outlets import heard
 
 T = TypeVar("T")
 
@@ -145,7 +146,7 @@ class House:
             jitter=random.Random(1).random,
             told=self.dispatcher.told,
         )
-        self.caller = Caller(self.store, self.dispatcher, self.clock, tasks(self.bank))  # type: ignore[arg-type]
+        self.caller = Caller(self.store, self.dispatcher, self.clock, tasks(self.bank, outlets=heard()))  # type: ignore[arg-type]
         self._shopify = ShopifyDoor(
             self.store, ShopifySignatures((SECRET,)), shop=SHOP, any_shop=False, money_is_live=False, clock=self.clock
         )
@@ -187,7 +188,9 @@ class House:
             await self.dispatcher.close()
 
     async def mature(self) -> None:
+        """Make earnings available, and do the work that it asks for: whoever earned is told."""
         await mature_all(self.store, self.now)
+        await self.work()
 
     async def round(self) -> int:
         """One round of the sweep with the work that it hands out; gives how many rows that were."""

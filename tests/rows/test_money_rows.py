@@ -11,21 +11,24 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from domain.errors import BadInput, InsufficientDof, PayoutNotReady, WalletFrozen
+from domain.errors import BadInput, Conflict, InsufficientDof, PayoutNotReady, Unavailable, WalletFrozen
 from domain.ids import Kind, derived_id
 from domain.ledger import PAYOUTS_PENDING, WORLD_STRIPE, EntryKind, balance
-from domain.money import Dof, Money
+from domain.money import DOF_MAX, Dof, Money
 from domain.payouts import PayoutState
+from domain.pricing import HireUnit, SessionConfiguration
 from domain.purchases import Rail
-from domain.revenue import distribute
+from domain.revenue import Distribution, distribute
+from domain.sessions import Session
 from firestore.backend import Query, Write
-from firestore.collections import ENTRIES, INBOX, ORDERS, OUTBOX, PAYOUTS, SESSIONS
+from firestore.collections import ENTRIES, INBOX, ORDERS, OUTBOX, PAYOUTS, SESSIONS, TRANSACTIONS
 from firestore.memory import MemoryBackend
+from firestore.sessions import Hire
 from integrations.local.checkout import Cart, order_payload, refund_payload
 from integrations.local.stripe import dispute_payload, session_payload
 from integrations.services import PayoutRejected
 from tests.kill import flows
-from tests.kill.house import ADA, AMY, CLEO, MAX, Fuse, House, furniture
+from tests.kill.house import ADA, AMY, CLEO, LISTING_ID, MAX, Fuse, House, furniture
 from tests.kill.worker import problems_of
 
 UNKNOWN = derived_id(Kind.PAYOUT, "nobody's")
@@ -128,6 +131,59 @@ async def test_t_m09_a_hundred_refunds_of_one_unit(house: House) -> None:
         await house.store.refunds.refund(AMY, flows.SESSION, Dof(1), "a bad run", "one more", house.now)
 
 
+async def _hired_by_its_creator(house: House, minutes: int) -> Session:
+    """cleo hires the agent that she made and ada owns, at four DOF a minute."""
+    await house.store.wallets.adjust(AMY, CLEO, 2_000, "a gift", "fund", house.now)
+    wish = Hire(LISTING_ID, HireUnit.HOUR, 1, 1, SessionConfiguration(), "hire")
+    session, _ = await house.store.sessions.hire(CLEO, wish, house.now)
+    house.now += timedelta(minutes=minutes)
+    session, _ = await house.store.sessions.end(CLEO, session.id, "end", house.now)
+    await house.work()
+    return session
+
+
+async def test_a_creator_who_hired_is_refunded_what_it_brought_her_too(house: House) -> None:
+    """Of what has not matured the whole comes back to the wallet, her own part as well."""
+    session = await _hired_by_its_creator(house, minutes=25)
+    assert session.settlement is not None
+    assert session.settlement.distribution == Distribution(owner=Dof(75), platform=Dof(15), creator=Dof(10))
+    _, paid = await house.store.refunds.refund(AMY, session.id, Dof(100), "a bad run", "all", house.now)
+    assert (paid.amount, await wallet(house, CLEO)) == (100, (2_000, 0, 0))
+    assert [await house.store.wallets.earned(each) for each in (ADA, CLEO)] == [Dof(0), Dof(0)]
+    assert await wallet(house, ADA) == (0, 0, 0)
+    papers = [each for each in await all_of(house, TRANSACTIONS) if each.entry_id == paid.entry_id]
+    assert sorted((each.user_id == CLEO, each.amount) for each in papers) == [(False, -75), (True, -10), (True, 100)]
+
+
+async def test_a_creator_who_hired_is_refunded_what_the_others_got(house: House) -> None:
+    """Once it has matured, her own part lies in the wallet that the refund goes to: it is told, and does not move."""
+    session = await _hired_by_its_creator(house, minutes=25)
+    house.now += timedelta(days=9)
+    await house.mature()
+    assert await wallet(house, CLEO) == (1_910, 0, 0)
+    _, paid = await house.store.refunds.refund(AMY, session.id, Dof(50), "a bad run", "half", house.now)
+    assert (paid.amount, paid.available_after, await wallet(house, CLEO)) == (50, 1_955, (1_955, 0, 0))
+    papers = [each for each in await all_of(house, TRANSACTIONS) if each.entry_id == paid.entry_id]
+    assert sorted((each.user_id == CLEO, each.amount) for each in papers) == [(False, -38), (True, -5), (True, 50)]
+    assert (await wallet(house, ADA), await fold(house, "platform:fees")) == ((37, 0, 0), 8)
+
+
+async def test_where_only_the_hirers_own_earnings_are_left_nobody_can_be_asked(house: House) -> None:
+    """The last of eight units is hers already: the refusal says so, and changes nothing."""
+    session = await _hired_by_its_creator(house, minutes=2)
+    house.now += timedelta(days=9)
+    await house.mature()
+    for number in range(7):
+        await house.store.refunds.refund(AMY, session.id, Dof(1), "a bad run", f"part {number}", house.now)
+    (kept,) = await all_of(house, SESSIONS)
+    assert kept.settlement.distribution == Distribution(owner=Dof(6), platform=Dof(1), creator=Dof(1))
+    assert kept.returned == Distribution(owner=Dof(6), platform=Dof(1))
+    before = await wallet(house, CLEO)
+    with pytest.raises(Conflict):
+        await house.store.refunds.refund(AMY, session.id, Dof(1), "a bad run", "the last", house.now)
+    assert (await all_of(house, SESSIONS), await wallet(house, CLEO)) == ([kept], before)
+
+
 async def test_t_m12_more_than_there_is_and_two_at_once(house: House) -> None:
     await after(house, *flows.EARNED)
     available, _, _ = await wallet(house, ADA)
@@ -187,6 +243,19 @@ async def test_t_m14_the_money_comes_back_once(house: House, told: tuple[str, ..
     assert await fold(house, PAYOUTS_PENDING) == 0
     assert await fold(house, WORLD_STRIPE) == (0 if failed else 120)
     assert house.bank.moved() == {f"transfer.{payout.id}": 1} | ({f"reverse.{payout.id}": 1} if failed else {})
+
+
+async def test_t_m14_what_comes_back_waits_for_room_in_the_wallet(house: House) -> None:
+    await after(house, *flows.EARNED, flows.request_payout)
+    (payout,) = await all_of(house, PAYOUTS)
+    await house.store.wallets.adjust("root", ADA, DOF_MAX - 63, "for a test", "full", house.now)
+    before = await all_of(house, ENTRIES)
+    with pytest.raises(Unavailable, match="room"):
+        await house.store.payouts.conclude(payout.id, "no_account", house.now)
+    assert await all_of(house, ENTRIES) == before
+    await house.store.wallets.adjust("root", ADA, -120, "for a test", "room", house.now)
+    await house.store.payouts.conclude(payout.id, "no_account", house.now)
+    assert await wallet(house, ADA) == (DOF_MAX, 0, 0)
 
 
 async def test_t_m14_an_unknown_payout_and_a_closed_account(house: House) -> None:

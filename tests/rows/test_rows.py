@@ -1,5 +1,5 @@
-"""Every row of the threat model under T-W, T-T, T-M and T-F01 to 08, 12 has a test that bears its id, and every case of
-peers has one that names it (reliability.md, sections 4 and 1.2).
+"""Every row of the threat model has a test that bears its id, and every case of peers has one that names it
+(reliability.md, sections 4 and 1.2).
 
 A test bears an id in its name (`test_t_w03_…`), in the comment beside its `def`, or in its docstring.
 """
@@ -20,7 +20,13 @@ from tests.emulators import ROOT
 WEBHOOKS = [f"T-W{number:02}" for number in range(1, 26)]
 TASKS = [f"T-T{number:02}" for number in range(1, 8)]
 MONEY = [f"T-M{number:02}" for number in range(1, 17)]
-FAULTS = [f"T-F{number:02}" for number in (*range(1, 9), 12)]
+FAULTS = [f"T-F{number:02}" for number in range(1, 16)]
+SIGN_IN = [f"T-A{number:02}" for number in range(1, 13)]
+ACCESS = [f"T-Z{number:02}" for number in range(1, 12)]
+GRAPHQL = [f"T-G{number:02}" for number in range(1, 14)]
+SOCKETS = [f"T-S{number:02}" for number in range(1, 9)]
+PRIVACY = [f"T-P{number:02}" for number in range(1, 13)]
+ROWS = [*WEBHOOKS, *TASKS, *MONEY, *FAULTS, *SIGN_IN, *ACCESS, *GRAPHQL, *SOCKETS, *PRIVACY]
 PEERS = (
     "Significant-Gravitas/AutoGPT#10672",
     "anomalyco/opencode#28402",
@@ -68,7 +74,7 @@ def borne() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("row", [*WEBHOOKS, *TASKS, *MONEY, *FAULTS])
+@pytest.mark.parametrize("row", ROWS)
 def test_a_row_has_its_test(row: str) -> None:
     assert borne()[row], f"no test bears {row}: write it, and name it test_{row.lower().replace('-', '_')}_…"
 

@@ -19,6 +19,17 @@ from tests.simulator.wire import Killed
 from tests.simulator.world import ADMIN, SHOP, Process, World, post, tell
 
 TRIES_MAX = 60  # of a provider: it goes on for days
+WAYS = {
+    "OPENED": ("OPENED",),
+    "WON": ("OPENED", "WON"),
+    "LOST": ("OPENED", "LOST"),
+    "CLOSED": ("INQUIRY", "CLOSED"),
+    "ESCALATED": ("INQUIRY", "CLOSED", "OPENED"),
+    "APPEALED": ("OPENED", "LOST", "APPEALED"),
+    "REGAINED": ("OPENED", "LOST", "APPEALED", "WON"),
+    "CONTESTED": ("OPENED", "WON", "LOST"),
+}
+"""What is told of a dispute, by the way that it goes."""
 
 
 @dataclass
@@ -41,6 +52,7 @@ class Planned:
     disputes: dict[str, tuple[int, str]] = field(default_factory=dict)
     cancelled: bool = False
     approve: bool | None = None
+    won: bool | None = None  # how an admin decides the disputes that are contested
 
     @property
     def id(self) -> str:
@@ -57,12 +69,29 @@ class Planned:
         if self.total is not None:
             failed = sum(self.refunds[key] for key in self.came_back)
             back = max(back, self.total - failed)
-        back += sum(minor for minor, how in self.disputes.values() if how in ("OPENED", "LOST"))
+        back += sum(minor for minor, how in self.disputes.values() if self._fate(how) in ("OPENED", "LOST"))
         return dof * max(0, self.paid - max(0, back)) // self.paid
 
     @property
     def open_disputes(self) -> int:
-        return int(any(how == "OPENED" for _, how in self.disputes.values()))
+        return int(any(self._fate(how) == "OPENED" for _, how in self.disputes.values()))
+
+    @property
+    def is_contested(self) -> bool:
+        return any(how == "CONTESTED" for _, how in self.disputes.values())
+
+    @property
+    def waits(self) -> bool:
+        """Whether a human is asked, and has not answered."""
+        return (not self.right and self.paid is not None and self.approve is None) or (
+            self.is_contested and self.won is None
+        )
+
+    def _fate(self, how: str) -> str:
+        """What a dispute's way comes to."""
+        if how == "CONTESTED":
+            return "OPENED" if self.won is None else "WON" if self.won else "LOST"
+        return {"APPEALED": "LOST", "REGAINED": "WON", "ESCALATED": "OPENED"}.get(how, how)
 
 
 def plan(world: World, name: str, rail: Rail, sku: str, quantity: int, purchase_id: str | None, number: int) -> Planned:
@@ -87,10 +116,12 @@ def plan(world: World, name: str, rail: Rail, sku: str, quantity: int, purchase_
         if order.refunds and rng.random() < 0.3:
             order.total = sum(order.refunds.values())
         for count in range(rng.choice((0, 0, 0, 1, 1, 2))):
-            order.disputes[f"dp_{count}"] = (rng.choice((200, price)), rng.choice(("OPENED", "WON", "LOST", "CLOSED")))
+            order.disputes[f"dp_{count}"] = (rng.choice((200, price)), rng.choice(tuple(WAYS)))
     order.cancelled = rng.random() < 0.15
     if not order.right:
         order.approve = rng.choice((None, True, False))
+    if order.is_contested and (order.right or order.paid is None or order.approve is not None):
+        order.won = rng.choice((None, True, False))  # what is doubted of the payment is decided first
     return order
 
 
@@ -165,12 +196,8 @@ def _plain(order: Planned) -> list[Delivery]:
         add("total:1", "REFUNDED_TOTAL", order.total)
         add("total:0", "REFUNDED_TOTAL", min(order.refunds.values()))
     for key, (minor, how) in order.disputes.items():
-        if how != "CLOSED":
-            add(f"dispute:{key}:opened", "DISPUTE_OPENED", minor, key)
-        else:
-            add(f"dispute:{key}:inquiry", "DISPUTE_INQUIRY", minor, key)
-        if how != "OPENED":
-            add(f"dispute:{key}:{how.lower()}", f"DISPUTE_{how}", minor, key)
+        for stage in WAYS[how]:
+            add(f"dispute:{key}:{stage.lower()}", f"DISPUTE_{stage}", minor, key)
     if order.cancelled:
         add("cancel", "CANCEL")
     return [_telling(head, fact) for fact in facts]
@@ -181,11 +208,15 @@ def _telling(head: dict[str, Any], fact: dict[str, Any]) -> Delivery:
 
 
 async def decide(world: World, order: Planned) -> None:
-    """An admin's decision on an order that waits; one that does not wait is left as it is."""
-    if order.approve is None or order.paid is None:
-        return
-    dof = Dof(package_of(order.sku)[0] * order.quantity) if order.approve else None
-    decision = Decision(order.id, ADMIN, "looked at it", dof, user_id(order.name))
+    """An admin's decisions on an order that waits; one that does not wait is left as it is."""
+    dof = Dof(package_of(order.sku)[0] * order.quantity)
+    if order.approve is not None and order.paid is not None:
+        await _decided(world, Decision(order.id, ADMIN, "looked at it", dof if order.approve else None, _buyer(order)))
+    if order.won is not None:
+        await _decided(world, Decision(order.id, ADMIN, "asked the bank", dof if order.won else None, _buyer(order)))
+
+
+async def _decided(world: World, decision: Decision) -> None:
     for _ in range(TRIES_MAX):
         process = world.process()
         try:
@@ -197,6 +228,10 @@ async def decide(world: World, order: Planned) -> None:
             return
         else:
             return
+
+
+def _buyer(order: Planned) -> str:
+    return user_id(order.name)
 
 
 __all__ = ["Planned", "decide", "plan", "provide", "replace"]

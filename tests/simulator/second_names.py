@@ -17,6 +17,7 @@ SYSTEM = {"platform:fees", "world:shopify", "world:stripe", "payouts:pending", "
 FACTS = {
     *("PAID", "REFUND", "REFUNDED_TOTAL", "REFUND_FAILED", "CANCEL", "APPROVED", "REJECTED"),
     *("DISPUTE_INQUIRY", "DISPUTE_OPENED", "DISPUTE_WON", "DISPUTE_LOST", "DISPUTE_CLOSED"),
+    "DISPUTE_APPEALED",
 }
 LEDGER = ("entries", "wallets", "sessions", "usage", "orders", "purchases", "accruals", "transactions", "payouts")
 

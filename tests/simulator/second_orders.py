@@ -13,18 +13,12 @@ def _money(order: Doc) -> tuple[Doc | None, int, bool]:
     facts = order["facts"]
     paid = [facts[key] for key in sorted(facts) if facts[key]["kind"] == "PAID"]
     sure = [fact for fact in paid if fact["doubt"] is None]
-    approved = [fact for fact in facts.values() if fact["kind"] == "APPROVED"]
+    approved = [facts["decision"]] if "decision" in facts and facts["decision"]["kind"] == "APPROVED" else []
     payment: Doc | None = sure[0] if sure else None
     if payment is None and paid and approved:
         payment = {**paid[0], "dof": approved[0]["dof"]}
-    disputes: dict[str, list[Doc]] = defaultdict(list)
-    for fact in facts.values():
-        if fact["kind"].startswith("DISPUTE_"):
-            disputes[fact["subject"] or ""].append(fact)
-    is_open = False
-    for told in disputes.values():
-        kinds = {fact["kind"] for fact in told}
-        is_open |= "DISPUTE_OPENED" in kinds and not kinds & {"DISPUTE_WON", "DISPUTE_LOST", "DISPUTE_CLOSED"}
+    disputes = _disputes(order)
+    is_open = any(_fate(facts, told) == "open" for told in disputes.values())
     if payment is None or payment["money"] is None:
         return payment, 0, is_open
     currency = payment["money"]["currency"]
@@ -39,13 +33,41 @@ def _money(order: Doc) -> tuple[Doc | None, int, bool]:
     totals = [units(fact) for fact in facts.values() if fact["kind"] == "REFUNDED_TOTAL"]
     back = max([sum(refunds.values()) - came_back, 0] + [total - came_back for total in totals])
     for told in disputes.values():
-        kinds = {fact["kind"] for fact in told}
-        if kinds & {"DISPUTE_OPENED", "DISPUTE_LOST"} and not kinds & {"DISPUTE_WON", "DISPUTE_CLOSED"}:
+        if _fate(facts, told) in ("open", "lost"):
             back += max(units(fact) for fact in told)
     return payment, back, is_open
 
 
-def _due(order: Doc) -> int:
+def _disputes(order: Doc) -> Mapping[str, list[Doc]]:
+    found: dict[str, list[Doc]] = defaultdict(list)
+    for fact in order["facts"].values():
+        if fact["kind"].startswith("DISPUTE_"):
+            found[fact["subject"] or ""].append(fact)
+    return found
+
+
+def _is_torn(told: list[Doc]) -> bool:
+    """Whether a dispute is said to be won and to be lost, and no appeal makes it both."""
+    kinds = {fact["kind"].removeprefix("DISPUTE_") for fact in told}
+    return kinds >= {"WON", "LOST"} and "APPEALED" not in kinds
+
+
+def _fate(facts: Mapping[str, Doc], told: list[Doc]) -> str:
+    """What became of a dispute: asked about only, open, won or lost. Told as both, it is open until a human says."""
+    kinds = {fact["kind"].removeprefix("DISPUTE_") for fact in told}
+    if _is_torn(told):
+        if "decision:dispute" not in facts:
+            return "open"
+        return "won" if facts["decision:dispute"]["kind"] == "APPROVED" else "lost"
+    if "WON" in kinds:
+        return "won"
+    if kinds & {"LOST", "APPEALED"}:
+        return "lost"
+    return "open" if "OPENED" in kinds else "asked"
+
+
+def due(order: Doc) -> int:
+    """What the buyer is due by the facts, in DOF."""
     payment, back, _ = _money(order)
     cancelled = any(fact["kind"] == "CANCEL" for fact in order["facts"].values())
     if cancelled or payment is None or payment["money"] is None or payment["money"]["minor_units"] <= 0:
@@ -55,7 +77,7 @@ def _due(order: Doc) -> int:
 
 
 def state(order: Doc) -> str:
-    if _due(order) > 0:
+    if due(order) > 0:
         return "COMPLETED"
     if _money(order)[0] is not None:
         return "REFUNDED"
@@ -99,8 +121,8 @@ def orders(shelves: Mapping[str, Shelf]) -> Iterator[str]:
             yield f"I6 {id_} applied {order['applied']}, entered {applied}"
         bound = order["user_id"] is not None
         if not too_much(order):
-            if order["applied"] != (_due(order) if bound else 0):
-                yield f"I6 {id_} applied {order['applied']}, due {_due(order)}"
+            if order["applied"] != (due(order) if bound else 0):
+                yield f"I6 {id_} applied {order['applied']}, due {due(order)}"
             if bound and order["disputed"] != _money(order)[2]:
                 yield f"I14 {id_} is disputed or not"
         if bool(order["entries"]) != (order["transaction_id"] is not None) or (order["entries"] and not bound):
@@ -109,8 +131,7 @@ def orders(shelves: Mapping[str, Shelf]) -> Iterator[str]:
 
 
 def _whose(shelves: Mapping[str, Shelf], id_: str, order: Doc) -> Iterator[str]:
-    kinds = {fact["kind"] for fact in order["facts"].values()}
-    decided = bool(kinds & {"APPROVED", "REJECTED"})
+    decided = "decision" in order["facts"]
     asked = shelves["purchases"].get(order["purchase_id"])
     bound = order["user_id"] if order["email"] is None else None
     if bound is not None and (not decided if asked is None else asked["user_id"] != bound):
@@ -120,7 +141,9 @@ def _whose(shelves: Mapping[str, Shelf], id_: str, order: Doc) -> Iterator[str]:
     if payment is not None and payment["money"] is not None:
         backs = [fact["money"] for fact in order["facts"].values() if fact["kind"] == "REFUND" and fact["money"]]
         doubted |= any(money["currency"] not in (payment["money"]["currency"], "XXX") for money in backs)
-    if order["in_review"] != (order["review"] is not None) or (doubted and not decided and not order["in_review"]):
+    asked_for = doubted and not decided
+    asked_for |= "decision:dispute" not in order["facts"] and any(map(_is_torn, _disputes(order).values()))
+    if order["in_review"] != (order["review"] is not None) or (asked_for and not order["in_review"]):
         yield f"I6 {id_} is in doubt, and nobody is asked"
     for key, fact in order["facts"].items():
         name = key.split(":")[0]

@@ -109,9 +109,9 @@ def _of_purchases(shelves: Mapping[str, Shelf]) -> dict[str, dict[str, Any]]:
         closers = [order for order in named if order["reference"] == paper["external_reference"]]
         over = [order for order in named if not order["entries"] and state(order) in ("FAILED", "REFUNDED")]
         status, reference, when = "PENDING", id_, None
-        if closers and closers[0]["entries"]:
-            status, reference, when = paper["status"], paper["external_reference"], ...
-        elif closers or over:
+        closers = [order for order in closers if order in over]
+        alive = any(not order["entries"] and state(order) == "COMPLETED" for order in named)
+        if over and not (alive and not closers and paper["status"] == "PENDING"):
             by = (closers or over)[0]
             status, reference, when = state(by), by["reference"], ...
         elif any(order["entries"] for order in named):

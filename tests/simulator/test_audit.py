@@ -132,6 +132,6 @@ async def test_what_is_stuck_is_told(quiet: None) -> None:
 def test_a_rule_that_a_record_stops_has_found_it(quiet: None) -> None:
     dump, now = ledger()
     books, _ = books_of(dump, now)
-    id_, session = next((id_, each) for id_, each in sorted(books.sessions.items()) if each.legs)
+    id_, session = next((id_, each) for id_, each in sorted(books.sessions.items()) if each.pricing)
     found = check(replace(books, sessions={**books.sessions, id_: replace(session, legs=())}))
     assert any(each.path == f"sessions/{id_}" and "cannot read it" in each.message for each in found)

@@ -37,6 +37,7 @@ from functions.webhooks.shopify import ShopifyDoor
 from integrations.services import PayoutGateway, PayoutRejected
 from integrations.shopify import ShopifySignatures, sign
 from tests.nouns import NOW, POLICY, a_listing, a_user, an_agent, an_offer, user_id
+from tests.outlets import heard
 from tests.simulator.loop import SimLoop
 from tests.simulator.wire import NONE, Faults, Killed, Wire, at_once
 
@@ -126,7 +127,7 @@ class Process:
             jitter=world.rng.random,
             told=self.dispatcher.told,
         )
-        known: dict[str, Task] = {**tasks(cast(PayoutGateway, world.bank)), APPLY_ORDER: _apply}
+        known: dict[str, Task] = {**tasks(cast(PayoutGateway, world.bank), outlets=heard()), APPLY_ORDER: _apply}
         self.caller = Caller(self.store, self.dispatcher, self.clock, known)
         signatures = ShopifySignatures((SECRET,))
         self.door = ShopifyDoor(

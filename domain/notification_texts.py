@@ -1,0 +1,177 @@
+"""What a notification says, by its name and language: a title and a text, with the facts' names in braces.
+
+`{dof}` and the like are whole numbers, written with the language's own separators. English is complete; a text that a
+language lacks is told in English.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ENGLISH = "en"
+
+SEPARATORS: Mapping[str, str] = {"en": ",", "es": ".", "de": "."}
+"""Between the thousands of a whole number."""
+
+TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "hired": {
+        "en": ("{agent} was hired", "A player hired {agent} for {dof} DOF."),
+        "es": ("Han contratado a {agent}", "Un jugador ha contratado a {agent} por {dof} DOF."),
+        "de": ("{agent} wurde gebucht", "Ein Spieler hat {agent} für {dof} DOF gebucht."),
+    },
+    "session_ended": {
+        "en": ("Your session is over", "Your session with {agent} is over: {minutes} minutes, {dof} DOF."),
+        "es": ("Tu sesión ha terminado", "Tu sesión con {agent} ha terminado: {minutes} minutos, {dof} DOF."),
+        "de": ("Deine Sitzung ist vorbei", "Deine Sitzung mit {agent} ist vorbei: {minutes} Minuten, {dof} DOF."),
+    },
+    "hire_ended": {
+        "en": ("A hire of {agent} is over", "A session with {agent} is over: you have earned {dof} DOF."),
+        "es": (
+            "Ha terminado una contratación de {agent}",
+            "Ha terminado una sesión con {agent}: has ganado {dof} DOF.",
+        ),
+        "de": (
+            "Eine Buchung von {agent} ist vorbei",
+            "Eine Sitzung mit {agent} ist vorbei: du hast {dof} DOF verdient.",
+        ),
+    },
+    "session_low": {
+        "en": ("Your session will end soon", "{dof} DOF are left for {agent}: extend the session to play on."),
+        "es": ("Tu sesión terminará pronto", "Quedan {dof} DOF para {agent}: amplía la sesión para seguir jugando."),
+        "de": (
+            "Deine Sitzung endet bald",
+            "Für {agent} bleiben {dof} DOF: verlängere die Sitzung, um weiterzuspielen.",
+        ),
+    },
+    "dof_credited": {
+        "en": ("Your DOF are here", "{dof} DOF were added to your wallet."),
+        "es": ("Tus DOF ya están aquí", "Se han añadido {dof} DOF a tu monedero."),
+        "de": ("Deine DOF sind da", "{dof} DOF wurden deinem Guthaben hinzugefügt."),
+    },
+    "dof_received": {
+        "en": ("You received DOF", "A player sent you {dof} DOF."),
+        "es": ("Has recibido DOF", "Un jugador te ha enviado {dof} DOF."),
+        "de": ("Du hast DOF bekommen", "Ein Spieler hat dir {dof} DOF geschickt."),
+    },
+    "purchase_failed": {
+        "en": ("Your purchase failed", "A purchase was cancelled or refunded before it was credited."),
+        "es": ("Tu compra ha fallado", "Una compra se canceló o reembolsó antes de abonarse."),
+        "de": ("Dein Kauf ist fehlgeschlagen", "Ein Kauf wurde storniert oder erstattet, bevor er gutgeschrieben war."),
+    },
+    "purchase_reversed": {
+        "en": ("A purchase was refunded", "{dof} DOF of a refunded or disputed purchase were taken back."),
+        "es": ("Se ha reembolsado una compra", "Se han retirado {dof} DOF de una compra reembolsada o impugnada."),
+        "de": ("Ein Kauf wurde erstattet", "{dof} DOF eines erstatteten oder strittigen Kaufs wurden zurückgenommen."),
+    },
+    "session_refunded": {
+        "en": ("You got DOF back", "{dof} DOF of a session were refunded to your wallet."),
+        "es": ("Has recuperado DOF", "Se han reembolsado {dof} DOF de una sesión a tu monedero."),
+        "de": ("Du hast DOF zurückbekommen", "{dof} DOF einer Sitzung wurden dir erstattet."),
+    },
+    "earnings_matured": {
+        "en": ("Your earnings are ready", "Some of your earnings are available now: see your wallet."),
+        "es": ("Tus ganancias están disponibles", "Parte de tus ganancias ya está disponible: mira tu monedero."),
+        "de": ("Deine Einnahmen sind verfügbar", "Ein Teil deiner Einnahmen ist jetzt verfügbar: sieh ins Guthaben."),
+    },
+    "payout_paid": {
+        "en": ("Your payout was paid", "Your payout of {money} is in your bank account."),
+        "es": ("Tu pago se ha realizado", "Tu pago de {money} está en tu cuenta bancaria."),
+        "de": ("Deine Auszahlung ist da", "Deine Auszahlung von {money} ist auf deinem Konto."),
+    },
+    "payout_failed": {
+        "en": ("Your payout failed", "Your payout of {money} failed: the DOF are back in your wallet."),
+        "es": ("Tu pago ha fallado", "Tu pago de {money} ha fallado: los DOF han vuelto a tu monedero."),
+        "de": ("Deine Auszahlung schlug fehl", "Deine Auszahlung von {money} schlug fehl: die DOF sind wieder da."),
+    },
+    "review_received": {
+        "en": ("{agent} was reviewed", "A player gave {agent} {rating} of 5 stars."),
+        "es": ("{agent} tiene una reseña nueva", "Un jugador ha dado a {agent} {rating} de 5 estrellas."),
+        "de": ("{agent} wurde bewertet", "Ein Spieler hat {agent} {rating} von 5 Sternen gegeben."),
+    },
+    "badge_awarded": {
+        "en": ("A new badge", "You have earned the badge {badge}."),
+        "es": ("Una insignia nueva", "Has ganado la insignia {badge}."),
+        "de": ("Ein neues Abzeichen", "Du hast das Abzeichen {badge} verdient."),
+    },
+    "agent_badge_awarded": {
+        "en": ("A new badge for {agent}", "{agent} has earned the badge {badge}."),
+        "es": ("Una insignia nueva para {agent}", "{agent} ha ganado la insignia {badge}."),
+        "de": ("Ein neues Abzeichen für {agent}", "{agent} hat das Abzeichen {badge} verdient."),
+    },
+    "rank_reached": {
+        "en": ("{agent} is {rank} now", "{agent} has reached the rank {rank}."),
+        "es": ("{agent} ya es {rank}", "{agent} ha alcanzado el rango {rank}."),
+        "de": ("{agent} ist jetzt {rank}", "{agent} hat den Rang {rank} erreicht."),
+    },
+    "achievement_unlocked": {
+        "en": ("A new achievement", "You have unlocked {achievement}."),
+        "es": ("Un logro nuevo", "Has desbloqueado {achievement}."),
+        "de": ("Ein neuer Erfolg", "Du hast {achievement} freigeschaltet."),
+    },
+    "agent_received": {
+        "en": ("{agent} is yours", "Another user gave you the agent {agent}: look at it before you publish it."),
+        "es": ("{agent} es tuyo", "Otro usuario te ha dado el agente {agent}: revísalo antes de publicarlo."),
+        "de": (
+            "{agent} gehört dir",
+            "Jemand hat dir den Agenten {agent} gegeben: sieh ihn vor dem Anbieten an.",
+        ),
+    },
+    "api_key_created": {
+        "en": ("A new API key", "The API key {name} was made for your account."),
+        "es": ("Una clave de API nueva", "Se ha creado la clave de API {name} para tu cuenta."),
+        "de": ("Ein neuer API-Schlüssel", "Der API-Schlüssel {name} wurde für dein Konto angelegt."),
+    },
+    "api_key_revoked": {
+        "en": ("An API key was revoked", "The API key {name} of your account is no longer valid."),
+        "es": ("Se ha revocado una clave de API", "La clave de API {name} de tu cuenta ya no es válida."),
+        "de": ("Ein API-Schlüssel wurde widerrufen", "Der API-Schlüssel {name} deines Kontos gilt nicht mehr."),
+    },
+    "role_changed": {
+        "en": ("Your role has changed", "Your role is now {role}."),
+        "es": ("Tu rol ha cambiado", "Tu rol es ahora {role}."),
+        "de": ("Deine Rolle hat sich geändert", "Deine Rolle ist jetzt {role}."),
+    },
+    "suspended": {
+        "en": ("Your account is suspended", "A moderator suspended your account: {reason}"),
+        "es": ("Tu cuenta está suspendida", "Un moderador ha suspendido tu cuenta: {reason}"),
+        "de": ("Dein Konto ist gesperrt", "Ein Moderator hat dein Konto gesperrt: {reason}"),
+    },
+    "reinstated": {
+        "en": ("Your account is open again", "The suspension of your account was lifted."),
+        "es": ("Tu cuenta está activa de nuevo", "Se ha levantado la suspensión de tu cuenta."),
+        "de": ("Dein Konto ist wieder offen", "Die Sperre deines Kontos wurde aufgehoben."),
+    },
+    "listing_suspended": {
+        "en": ("{agent} was taken off the market", "A moderator suspended the listing of {agent}: {reason}"),
+        "es": ("{agent} se ha retirado del mercado", "Un moderador ha suspendido el anuncio de {agent}: {reason}"),
+        "de": ("{agent} wurde vom Markt genommen", "Ein Moderator hat das Angebot von {agent} gesperrt: {reason}"),
+    },
+    "listing_held": {
+        "en": ("{agent} is under review", "A moderator looks at the listing of {agent}: {reason}"),
+        "es": ("{agent} está en revisión", "Un moderador revisa el anuncio de {agent}: {reason}"),
+        "de": ("{agent} wird geprüft", "Ein Moderator prüft das Angebot von {agent}: {reason}"),
+    },
+    "listing_lifted": {
+        "en": ("{agent} is back on the market", "A moderator lets the listing of {agent} back: {reason}"),
+        "es": ("{agent} vuelve al mercado", "Un moderador restablece el anuncio de {agent}: {reason}"),
+        "de": ("{agent} ist zurück auf dem Markt", "Ein Moderator gibt das Angebot von {agent} frei: {reason}"),
+    },
+    "appeal_granted": {
+        "en": ("Your appeal was granted", "The listing of {agent} is back: {reason}"),
+        "es": ("Tu apelación ha sido aceptada", "El anuncio de {agent} vuelve: {reason}"),
+        "de": ("Deinem Einspruch wurde stattgegeben", "Das Angebot von {agent} ist zurück: {reason}"),
+    },
+    "appeal_upheld": {
+        "en": ("Your appeal was declined", "The decision on the listing of {agent} stands: {reason}"),
+        "es": ("Tu apelación ha sido rechazada", "La decisión sobre el anuncio de {agent} se mantiene: {reason}"),
+        "de": ("Dein Einspruch wurde abgelehnt", "Die Entscheidung zum Angebot von {agent} bleibt: {reason}"),
+    },
+    "endpoint_disabled": {
+        "en": ("A webhook endpoint was switched off", "{host} has failed for days and gets no more webhooks."),
+        "es": ("Se ha desactivado un endpoint", "{host} lleva días fallando y ya no recibe webhooks."),
+        "de": (
+            "Ein Webhook-Endpunkt wurde abgeschaltet",
+            "{host} ist seit Tagen gestört und bekommt keine Webhooks mehr.",
+        ),
+    },
+}

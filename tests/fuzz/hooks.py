@@ -1,0 +1,28 @@
+"""What schemathesis must know of our schema: how its scalars are written, and which answers are ours.
+
+A refusal and a top-level error with a code of the contract are answers like any other; INTERNAL is a fault.
+"""
+
+from __future__ import annotations
+
+import schemathesis
+from graphql import build_schema
+from hypothesis import strategies as st
+from schemathesis.graphql import nodes, scalar
+
+from tests.fuzz.answers import complaints
+from tests.house.schema import schema_text
+
+_SCHEMA = build_schema(schema_text())
+
+scalar("Dof", st.integers(-(10**16), 10**16).map(nodes.Int))
+scalar("Decimal", st.decimals(allow_nan=False, allow_infinity=False).map(str).map(nodes.String))
+scalar("DateTime", st.datetimes().map(lambda at: f"{at.isoformat()}Z").map(nodes.String))
+scalar("Date", st.dates().map(str).map(nodes.String))
+
+
+@schemathesis.check
+def is_an_answer_of_ours(ctx: object, response: schemathesis.Response, case: schemathesis.Case) -> None:
+    """No fault, and nothing that the schema does not promise."""
+    found = complaints(_SCHEMA, str(case.body), response.status_code, response.json())
+    assert not found, "; ".join(found)
