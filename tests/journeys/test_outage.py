@@ -203,11 +203,12 @@ async def test_t_f05_half_a_second_more_and_one_call_in_twenty_refused(scene: Sc
         assert set(codes) <= {"DONE", "UNAVAILABLE"}
         waiting = [key for key, code in zip(waiting, codes, strict=True) if code != "DONE"]
     assert scene.slowest_seconds < ANSWER_SECONDS + SLACK_SECONDS
-    # No storm of tries: an answer's time has room for four calls of half a second, and what follows a hire has its own.
+    # No storm of tries: an answer's time has room for four calls of half a second, and what follows a hire (the count,
+    # the telling and each way of telling) has its own.
     called = line.calls["BatchGetDocuments"] + line.calls["Commit"]
     line.calm()
     await scene.settled(hires=len(keys) + 1)
-    assert called <= 12 * requests
+    assert called <= 20 * requests
 
 
 async def test_t_f06_a_storm_of_aborted_and_of_exhausted(scene: Scene, line: FaultyLine) -> None:
