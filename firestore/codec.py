@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -183,6 +184,7 @@ def to_nanos(moment: datetime, where: str) -> int:
     return ((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds) * 1_000
 
 
+@lru_cache(maxsize=4_096)  # our records have some hundred field names, and each write asks for all of its own
 def check_name(name: object) -> None:
     if not isinstance(name, str) or not name or (len(name) > 3 and name.startswith("__") and name.endswith("__")):
         raise ValueError(f"{name!r} is no field name: a text, not empty, and not between double underscores.")

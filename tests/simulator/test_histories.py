@@ -13,7 +13,7 @@ from tests.simulator.history import run
 from tests.simulator.wire import NONE
 
 ROOT = Path(__file__).parents[2]
-SEEDS, CHUNK = 300, 20  # as many as fit 15 s on a slow machine
+SEEDS, CHUNK = 200, 20  # as many as fit 15 s on a slow machine
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
