@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from domain.errors import Unavailable
+from domain.errors import Refusal, Unavailable
 from firestore.backend import Backend, Conflict, Query, Snapshot, Unclear, Write
 from firestore.collections import OUTBOX
 from firestore.records import Collection, R
@@ -162,16 +162,19 @@ class Commits:
 
     async def _attempt(self, body: Body[T]) -> T:
         """Try until a commit stands; the caller's timeout bounds it."""
-        pause = BACKOFF_SECONDS_MIN
+        pause, unclear = BACKOFF_SECONDS_MIN, False
         while True:
             tx = Tx(self._backend, {})
             try:
                 result = await body(tx)
             except Unavailable:
                 raise
-            except Exception:
+            except Exception as problem:
                 # A commit would have found out that another was in between; a refusal has to look.
                 if not await tx.is_torn():
+                    if unclear and isinstance(problem, Refusal):
+                        # Our own commit may land yet, and then it was no refusal: whoever asks again is told which.
+                        raise Unclear from None
                     raise
                 await asyncio.sleep(pause * self._jitter())
                 continue
@@ -180,7 +183,8 @@ class Commits:
             try:
                 if tx.writes:
                     await self._backend.commit(tx.writes)
-            except (Conflict, Unclear):
+            except (Conflict, Unclear) as failed:
+                unclear = unclear or isinstance(failed, Unclear)
                 # A conflict on our own guard may be our own earlier commit, whose reply was lost: the body will see it.
                 await asyncio.sleep(pause * self._jitter())
                 pause = min(pause * 2, BACKOFF_SECONDS_MAX)

@@ -161,6 +161,30 @@ async def test_a_refusal_writes_nothing(memory: MemoryBackend, world: World) -> 
     assert await memory.query(Query(TOPICS.name)) == []
 
 
+async def test_a_refusal_after_an_unclear_commit_is_no_answer_yet(memory: MemoryBackend, world: World) -> None:
+    """Our own commit may land after we have looked: whoever is refused then would be told no of what was done."""
+    over = False
+
+    async def body(tx: Tx) -> int:
+        await tx.read(TOPICS.at("topic"))
+        if over:
+            raise NotFound("topic")
+        tx.create(TOPICS, TopicHead("topic", 1))
+        return 1
+
+    async def lose(verb: str) -> None:
+        nonlocal over
+        if verb == "commit":
+            over, memory.before = True, None
+            raise Unclear
+
+    memory.before = lose
+    with pytest.raises(Unclear, match="send the same request again"):
+        await world.commits.run(body)
+    with pytest.raises(NotFound):  # nothing is under way: a refusal is one
+        await world.commits.run(body)
+
+
 async def test_nothing_to_write_is_no_commit(memory: MemoryBackend, world: World) -> None:
     await world.commits.run(once())
     memory.before = faults = Faults()

@@ -80,7 +80,12 @@ async def _publish(creator: Client, owner: Client, said: Transcript) -> str:
     said["draft as a stranger sees it"] = await owner.ask("query ($id: ID!) { agent(id: $id) { id } }", id=agent_id)
     given = {"agentId": agent_id, "toUserId": owner.user_id}
     said["given"] = await creator.act("transferAgent", given, "agent { id owner { displayName } }")
-    listing_id = await market.publish(owner, agent_id)
+    async with owner.socket() as socket:
+        told = await socket.subscribe(WATCH_EVENTS, topics=[f"agent:{agent_id}"], after=None)
+        await settled(socket)
+        listing_id = await market.publish(owner, agent_id)
+        # Told on both topics in one commit, after the answer: whoever follows the listing from here on missed it.
+        await seen(told, "events", lambda each: each["event"]["__typename"] == "AgentPublished")
     said["on offer"] = await creator.ask(f"query ($id: ID!) {{ listing(id: $id) {{ {FACE} }} }}", id=listing_id)
     return listing_id
 

@@ -20,6 +20,7 @@ from tests.simulator.wire import Killed
 from tests.simulator.world import ADMIN, AGENT_IDS, LISTING_IDS, RULES, Process, World
 
 TRIES_MAX = 60  # of a client that wants an answer
+FLIGHT_SECONDS = 5.0  # longer than any commit of the wire's is under way (docs/decisions/0002)
 
 Ask = Callable[[Process], Awaitable[Any]]
 Shelf = dict[str, dict[str, Any]]
@@ -39,16 +40,24 @@ class Act:
     other: Ask | None = None
     answer: Any = None
     refusal: str | None = None
+    unanswered: bool = False
     note: Callable[[Any], None] = field(default=lambda answer: None)
 
 
 async def perform(world: World, act: Act) -> Any:
-    """Ask until there is an answer, as a client does that wants one; sometimes twice at once."""
+    """Ask until there is an answer, as a client does that wants one; sometimes twice at once.
+
+    A try without an answer may be under way when another process refuses the next: then the client asks again later.
+    """
     if world.rng.random() < 0.1:
         twin = asyncio.ensure_future(_once(world, act))
         await _until_answered(world, act)
         await twin
     else:
+        await _until_answered(world, act)
+    while act.answer is None and act.unanswered:
+        act.unanswered = False
+        await asyncio.sleep(FLIGHT_SECONDS)
         await _until_answered(world, act)
     if act.answer is not None:
         act.note(act.answer)
@@ -67,6 +76,7 @@ async def _once(world: World, act: Act) -> bool:
     try:
         answer = await act.ask(world.process())
     except (Unavailable, Killed):
+        act.unanswered = True
         return False
     except IdempotencyConflict:
         world.problems.append(f"{act.name} was told that its key was used with another input")
