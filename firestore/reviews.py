@@ -115,7 +115,7 @@ class Reviews:
                 tx.put(LISTINGS, top)
             return counted
 
-        return await self._commits.run(body)
+        return await self._commits.run(body, lane=f"review:{review_id}")
 
     async def get_many(self, ids: Sequence[str]) -> list[Review | None]:
         """In the order of the ids. One RPC."""

@@ -74,6 +74,9 @@ class Proxy:
         host, _, port = self._upstream.rpartition(":")
         there_reader, there_writer = await asyncio.open_connection(host, int(port))
         self._writers.add(there_writer)
+        if self._server is None:  # it was closed while this one was on its way through
+            self.cut()
+            return
         for source, sink in ((reader, there_writer), (there_reader, writer)):
             pump = asyncio.create_task(self._pump(source, sink))
             self._pumps.add(pump)

@@ -5,6 +5,8 @@ A refusal and a top-level error with a code of the contract are answers like any
 
 from __future__ import annotations
 
+import os
+
 import schemathesis
 from graphql import build_schema
 from hypothesis import strategies as st
@@ -14,7 +16,10 @@ from tests.fuzz.answers import complaints
 from tests.house.schema import schema_text
 
 _SCHEMA = build_schema(schema_text())
+_IDS = [each for each in os.environ.get("JIGA_FUZZ_IDS", "").split(",") if each]
 
+# Two of three name something, or no example would come further than a look-up.
+scalar("ID", st.one_of(*[st.sampled_from(_IDS)] * 2 if _IDS else (), st.text()).map(nodes.String))
 scalar("Dof", st.integers(-(10**16), 10**16).map(nodes.Int))
 scalar("Decimal", st.decimals(allow_nan=False, allow_infinity=False).map(str).map(nodes.String))
 scalar("DateTime", st.datetimes().map(lambda at: f"{at.isoformat()}Z").map(nodes.String))

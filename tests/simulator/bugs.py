@@ -55,12 +55,13 @@ BUGS: tuple[Bug, ...] = (
     _bug("first_write_unguarded", ANY_FIRST),
     _bug(
         "conflict_counts_as_done",
-        (COMMIT, "            except (Conflict, Unclear):\n", "            except Conflict:\n                return result\n            except Unclear:\n"),
+        (COMMIT, "            except (Conflict, Unclear) as failed:\n", "            except Conflict:\n                return result\n            except Unclear as failed:\n"),
     ),
     _bug(
         "unclear_counts_as_done",
-        (COMMIT, "            except (Conflict, Unclear):\n", "            except Unclear:\n                return result\n            except Conflict:\n"),
+        (COMMIT, "            except (Conflict, Unclear) as failed:\n", "            except Unclear:\n                return result\n            except Conflict as failed:\n"),
     ),
+    _bug("refused_while_under_way", (COMMIT, "if unclear and isinstance(problem, Refusal):", "if False:"), covered="it takes a price that changes while a commit is under way, rarer than one history in thousands; tests/firestore/test_commit.py makes the moment"),
     _bug("torn_reading_believed", (COMMIT, "if not await tx.is_torn():", "if True:")),
     _bug(
         "commit_in_two",
