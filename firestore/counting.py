@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -42,6 +42,29 @@ class Counts:
 _measured: ContextVar[tuple[Counts, ...]] = ContextVar("measured", default=())
 
 
+class Measurement:
+    """Counts what a task does in the block, with the tasks that it starts there; others beside it are not seen.
+
+    Entered again after it was left, it goes on counting: what is done in steps is one measurement.
+    """
+
+    __slots__ = ("_counts", "_token")
+
+    def __init__(self) -> None:
+        self._counts = Counts()
+        self._token: Token[tuple[Counts, ...]] | None = None
+
+    def __enter__(self) -> Counts:
+        assert self._token is None, "a measurement is entered again once it was left"
+        self._token = _measured.set((*_measured.get(), self._counts))
+        return self._counts
+
+    def __exit__(self, *_: object) -> None:
+        assert self._token is not None, "a measurement that is left was entered"
+        _measured.reset(self._token)
+        self._token = None
+
+
 class CountingBackend:
     """A `Backend` around another one. `totals` count since the start, `measure()` within one block and its tasks."""
 
@@ -49,15 +72,9 @@ class CountingBackend:
         self._backend = backend
         self.totals = Counts()
 
-    @contextmanager
-    def measure(self) -> Iterator[Counts]:
-        """What this task does in the block, with the tasks that it starts there; others beside it are not seen."""
-        counts = Counts()
-        token = _measured.set((*_measured.get(), counts))
-        try:
-            yield counts
-        finally:
-            _measured.reset(token)
+    def measure(self) -> Measurement:
+        """What this task does in the block."""
+        return Measurement()
 
     async def get_many(self, paths: Sequence[str], *, read_time: datetime | None = None) -> list[Snapshot | None]:
         if not paths:

@@ -58,6 +58,26 @@ async def test_a_measurement_inside_another_counts_in_both(counting: CountingBac
     assert (outer.rpcs, inner.rpcs) == (2, 1)
 
 
+async def test_a_measurement_goes_on_where_it_is_entered_again(counting: CountingBackend) -> None:
+    """In steps, as a stream is read: with a task that was begun in the first, and without what lies in between."""
+    measured, go = counting.measure(), asyncio.Event()
+
+    async def later() -> None:
+        await go.wait()
+        await counting.query(Query("a"))
+
+    with measured as counts:
+        task = asyncio.create_task(later())
+        await counting.query(Query("a"))
+    await counting.query(Query("a"))
+    go.set()
+    await task
+    with measured as again:
+        await counting.query(Query("a"))
+    assert again is counts
+    assert (counts.rpcs, counting.totals.rpcs) == (3, 4)
+
+
 async def test_a_refused_commit_wrote_nothing_but_went_out(counting: CountingBackend) -> None:
     with counting.measure() as counts, pytest.raises(Conflict):
         await counting.commit([Write("a/1", {}, mask=())])
