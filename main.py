@@ -130,9 +130,11 @@ class House:
         )
         schema = make_schema()
         self.sight = Sight(settings, self.backend, root_fields(schema))
-        self.sight.follow(self.store, queue=self.queue, search=self.search, identity=self.identity)
+        asked: dict[str, object] = {"queue": self.queue, "search": self.search, "identity": self.identity}
         if self.app_check is not None:
-            self.sight.pulse.follow("app_check", self.app_check)
+            asked["app_check"] = self.app_check
+        self.sight.follow(**asked)
+        self.sight.trace(self.store, self.caller, asked | self._others())
         self.reception = Reception(desk, self.sight.guard, self.app_check)
         shown, gate = not settings.is_production, self.sight.guard
         self.execution = Execution(schema, present=present, introspection=shown, gate=gate)
@@ -141,6 +143,13 @@ class House:
         self.sockets = SocketDoor(
             self.execution, self.reception.for_socket, allowed_origins=settings.allowed_origins, places=places
         )
+
+    def _others(self) -> dict[str, object]:
+        """The gateways whose standing nobody follows, by what their spans are called."""
+        rails, outlets = self.rails, self.outlets
+        others: dict[str, object] = {f"checkout_{rail.value.lower()}": each for rail, each in rails.checkouts.items()}
+        others |= {"images": self.gallery.storage, "mail": outlets.mail, "push": outlets.push, "web": outlets.web}
+        return others if rails.payouts is None else {**others, "payouts": rails.payouts}
 
     def _start_firestore(self) -> LocalFirestore | None:
         if self.settings.is_production or self.settings.firestore_emulator_host:

@@ -17,7 +17,8 @@ from starlette.routing import Route
 from domain.rates import rates_with
 from firestore.counting import CountingBackend
 from firestore.store import Store
-from functions.entrance import Entrance
+from functions.caller import Caller
+from functions.entrance import Entrance, way_of
 from functions.headers import SecurityHeaders
 from functions.metrics import Ended, Figures, Lag, Meters, metrics_route
 from functions.vitals import Refuge, Vitals
@@ -27,7 +28,7 @@ from graph.operations import Account
 from integrations.local.rates import LocalRates
 from integrations.rates import RedisRates
 from integrations.services import RateCounters
-from integrations.tracing import TracedRequests, otlp_provider, trace_calls
+from integrations.tracing import TracedRequests, otlp_provider, trace_calls, trace_entries
 from integrations.watched import Pulse
 from settings import Settings, SettingsError
 
@@ -77,13 +78,17 @@ class Sight:
         figures = Figures(counters=counters, gauges={**gauges, "outbox_lag_seconds": lambda: lag.seconds})
         return metrics_route(figures, self.meters, lag)
 
-    def follow(self, store: Store, **gateways: object) -> None:
-        """Note which gateways answer; where requests are traced, give every call of them, of the store's rooms and of
-        Firestore's verbs a span of its own."""
+    def follow(self, **gateways: object) -> None:
+        """Note which gateways answer."""
         for name, gateway in gateways.items():
             self.pulse.follow(name, gateway)
+
+    def trace(self, store: Store, caller: Caller, gateways: Mapping[str, object]) -> None:
+        """Where a collector waits, trace deliveries beside requests, and give every call of the gateways, of the
+        store's rooms and of Firestore's verbs a span of its own."""
         if self.provider is None:
             return
+        trace_entries(caller, self.provider)
         for name, room in vars(store).items():
             if not name.startswith("_") and type(room).__module__.startswith("firestore."):
                 trace_calls(room, name)
@@ -112,7 +117,7 @@ class Sight:
     def middleware(self) -> list[Middleware]:
         """What every request passes, the first one outermost."""
         settings = self._settings
-        traced = [] if self.provider is None else [Middleware(TracedRequests, provider=self.provider)]
+        traced = [] if self.provider is None else [Middleware(TracedRequests, provider=self.provider, way_of=way_of)]
         return [
             Middleware(SecurityHeaders, secure=settings.is_production),
             Middleware(Entrance, trusted_proxies=settings.trusted_proxies),
@@ -151,10 +156,13 @@ class Sight:
             ) from problem
 
     def _ended(self, account: Account, codes: tuple[str, ...]) -> None:
-        """Count an operation; a request's line tells of it, and on a socket it gets a line of its own."""
+        """Count an operation; a request's line tells of it, and on a socket it gets a line of its own. So does the end
+        of a subscription, for all of its events: a line for each would hide the rest."""
         ended: Ended = account
         self.meters.note(ended, codes)
-        told = {
+        if account.kind == "event":
+            return
+        told: dict[str, object] = {
             "operation": (account.name or "")[:NAME_CHARACTERS_MAX] or None,
             "fields": list(account.fields),
             "outcome": list(codes) or "ok",
@@ -163,7 +171,8 @@ class Sight:
             "reads": account.reads,
             "writes": account.writes,
         }
-        if structlog.contextvars.get_contextvars().get("door") == "websocket":
+        if account.whole is not None or structlog.contextvars.get_contextvars().get("door") == "websocket":
+            told |= account.whole or {}
             log.info("operation", kind=account.kind, milliseconds=round(account.seconds * 1e3, 1), **told)
         else:
             structlog.contextvars.bind_contextvars(kind=account.kind, **told)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 import structlog
+from opentelemetry.trace import SpanKind
 
 from domain.users import Channel
 from firestore.accounts import FOLLOW_STANDING
@@ -32,6 +33,7 @@ from functions.tasks.search import IndexListing
 from functions.tasks.sessions import follow_session
 from integrations.images import Gallery
 from integrations.services import IdentityGateway, PayoutGateway
+from integrations.tracing import entry
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +89,8 @@ class Caller:
         if task is None:
             log.error("unknown task", task=name, row=row_id)
             return False
-        again = await task(self._store, row_id, args, self._clock())
-        if again is not None:
-            self._dispatcher.ask(name, row_id, args, not_before=again)
+        with entry(f"task {name}", SpanKind.CONSUMER):
+            again = await task(self._store, row_id, args, self._clock())
+            if again is not None:
+                self._dispatcher.ask(name, row_id, args, not_before=again)
         return True

@@ -66,6 +66,13 @@ class Meters:
             buckets=BUCKETS_SECONDS,
             registry=self.registry,
         )
+        self._event_seconds = Histogram(
+            "jiga_event_seconds",
+            "An event's execution for its subscribers, by root field.",
+            ["field"],
+            buckets=BUCKETS_SECONDS,
+            registry=self.registry,
+        )
         told = (("rpcs", "Calls to Firestore"), ("reads", "Documents read"), ("writes", "Documents written"))
         self._used = {
             name: Counter(f"jiga_operation_{name}", f"{text}, by root field.", ["field"], registry=self.registry)
@@ -74,9 +81,11 @@ class Meters:
         self._refused = Counter("jiga_refusals", "Refusals and errors, by code.", ["code"], registry=self.registry)
 
     def note(self, ended: Ended, codes: Sequence[str]) -> None:
-        """Count an operation that ended, and what it was told."""
+        """Count an operation that ended, or an event or the end of a subscription, and what it was told."""
         field = ended.fields[0] if len(ended.fields) == 1 and ended.fields[0] in self._fields else OTHER
-        if ended.kind != "subscription":  # one lasts as long as its reader stays
+        if ended.kind == "event":
+            self._event_seconds.labels(field).observe(ended.seconds)
+        elif ended.kind not in ("subscription", "stream"):  # one lasts as long as its reader stays
             self._seconds.labels(field).observe(ended.seconds)
         for name, count in (("rpcs", ended.rpcs), ("reads", ended.reads), ("writes", ended.writes)):
             if count:

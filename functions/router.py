@@ -19,6 +19,7 @@ from functions.schedule.rounds import Round
 from functions.webhooks.shopify import ShopifyDoor
 from functions.webhooks.stripe import StripeDoor
 from integrations.services import TaskCaller
+from integrations.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +56,8 @@ class Doors:
                 return _answer(401, "Tasks are for our own queue: send its OIDC token.")
             name = request.path_params["name"]
             if name in self.rounds:
-                done = await self.rounds[name].run(self.clock())
+                with span(f"round {name}"):
+                    done = await self.rounds[name].run(self.clock())
                 return _answer(200, f"The round {name} has done {done}.")
             if name not in self.caller.tasks:
                 return _answer(404, f"There is no task {name[:80]!r}.")

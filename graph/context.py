@@ -26,6 +26,7 @@ from graph.connection import Cursors
 from graph.once import Once
 from integrations.images import Gallery
 from integrations.services import CheckoutGateway, Identity, IdentityGateway, PayoutGateway, SearchGateway
+from integrations.tracing import entry
 
 T = TypeVar("T")
 
@@ -120,12 +121,13 @@ class Context:
 
     async def recheck(self) -> bool:
         """Whether the sign-in still holds: a socket asks every minute."""
-        try:
-            await self.confirm()
-            await self.require_standing()
-        except (Unauthenticated, Forbidden):
-            return False
-        return True
+        with entry("recheck"):
+            try:
+                await self.confirm()
+                await self.require_standing()
+            except (Unauthenticated, Forbidden):
+                return False
+            return True
 
     async def require_standing(self) -> None:
         """Refuse an account that is suspended at this moment, whatever the operation has read. One RPC.

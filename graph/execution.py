@@ -34,16 +34,19 @@ from graphql import (
     validate,
 )
 from graphql.validation import MaxIntrospectionDepthRule
+from opentelemetry.trace import Span
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from graph.cost import Estimate, estimate_cost
+from graph.following import END, Following, show
 from graph.limits import DocumentLimits, HeavyLane, measure_document, over_limit
 from graph.once import Once
-from graph.operations import Account, Answer, Gate, OperationContext
+from graph.operations import Account, Answer, Gate, Open, OperationContext
 from graph.plans import Plan, Plans
 from graph.requests import GraphQLRequest, discreet
+from integrations.tracing import entry
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +114,7 @@ class Execution:
         guard = MaxIntrospectionDepthRule if introspection else NoSchemaIntrospectionCustomRule
         self._rules = (*specified_rules, MaybeNullValidationRule, OneOfInputValidationRule, guard)
         self._plans = Plans()
-        self._gate = gate
+        self._gate: Gate = gate or Open()
         self._heavy = HeavyLane()
         self._mutations: set[asyncio.Task[Answer]] = set()
         self._pushed: Once[Pushed] = Once(_MAX_PUSHED)
@@ -145,22 +148,21 @@ class Execution:
     async def _accounted(
         self, request: GraphQLRequest, context: OperationContext, *, streams: bool
     ) -> Answer | AsyncGenerator[Answer, None]:
-        """Run an operation and tell the gate, and the client, what it took."""
+        """Run an operation and tell the gate, a trace, and the client what it took."""
         account = Account()
-        if self._gate is None:
-            return await self._begin(request, context, account, streams=streams)
         began = time.perf_counter()
-        with self._gate.measure() as used:
-            outcome = await self._begin(request, context, account, streams=streams)
+        with entry("graphql", sent=request.extensions) as seen, self._gate.measure() as used:
+            outcome = await self._begin(request, context, account, seen, streams=streams)
+            answer = outcome if isinstance(outcome, dict) else None
+            show(seen, account, answer)
         account.use(used, time.perf_counter() - began)
-        answer = outcome if isinstance(outcome, dict) else None
         self._gate.ended(account, context, answer)
         if answer is not None and account.limit is not None:
             answer["extensions"] = {"cost": account.cost}
         return outcome
 
     async def _begin(
-        self, request: GraphQLRequest, context: OperationContext, account: Account, *, streams: bool
+        self, request: GraphQLRequest, context: OperationContext, account: Account, seen: Span, *, streams: bool
     ) -> Answer | AsyncGenerator[Answer, None]:
         try:
             executor, estimate = self._executor(request, context)
@@ -170,8 +172,7 @@ class Execution:
             account.fields = tuple(dict.fromkeys(node.name.value for node in estimate.roots))
             if kind is OperationType.SUBSCRIPTION and not streams:
                 self._refuse("Subscriptions run over WebSocket (graphql-transport-ws) at this same address.")
-            if self._gate is not None:
-                await self._gate.admit(account, estimate, executor.variable_values.coerced, context)
+            await self._gate.admit(account, estimate, executor.variable_values.coerced, context)
             if kind is not OperationType.SUBSCRIPTION:
                 async with self._heavy.enter(estimate.values):
                     return await self._run(executor)
@@ -184,7 +185,8 @@ class Execution:
         if isinstance(source, ExecutionResult):
             return {"errors": [self._present(error) for error in source.errors or ()]}
         asked = (request.query, request.operation_name, orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS))
-        return self._events(executor, source, context, asked)
+        following = Following(self._gate, account, context, seen)
+        return self._events(executor, source, context, following, asked)
 
     def present_fault(self, fault: Exception) -> Answer:
         """The answer for an exception outside resolvers, such as a refused token."""
@@ -284,12 +286,21 @@ class Execution:
             return {**self.present_fault(fault), "data": None}
 
     async def _events(
-        self, executor: Executor[Any], source: Any, context: OperationContext, asked: Hashable
+        self,
+        executor: Executor[Any],
+        source: Any,
+        context: OperationContext,
+        following: Following,
+        asked: Hashable,
     ) -> AsyncGenerator[Answer, None]:
         async def run(event: Executor[Any]) -> Answer:
-            event.context_value = context.fresh()
-            result = execute_subscription_event(event)
-            return self._answer(await result if isawaitable(result) else result)
+            event.context_value = fresh = context.fresh()
+
+            async def answer() -> Answer:
+                result = execute_subscription_event(event)
+                return self._answer(await result if isawaitable(result) else result)
+
+            return await following.execute(fresh, answer)
 
         async def share(event: Executor[Any]) -> Pushed:
             return Pushed(await run(event))
@@ -299,12 +310,16 @@ class Execution:
             key = getattr(payload, "share_key", None)
             return await (run(event) if key is None else self._pushed.get((asked, key), lambda: share(event)))
 
+        last: Answer | None = None
         async with aclosing(source):
             try:
-                async for payload in source:
+                while (payload := await following.next(source)) is not END:
                     yield await tell(payload)
             except Exception as fault:  # The source ends here, and the client learns that it did.
-                yield self.present_fault(fault)
+                last = self.present_fault(fault)
+                yield last
+            finally:
+                following.end(last)
 
     def _answer(self, result: ExecutionResult) -> Answer:
         if not result.errors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, Self
@@ -46,8 +46,9 @@ class Used(Protocol):
 class Account:
     """What one operation asked for and used. It holds nothing of its variables.
 
-    `fields` are its root fields, each once; `requested` and `limit` are in backend reads (`graph.cost`), and None where
-    the text was refused before it was counted.
+    `kind` is query, mutation, subscription for one that has begun, event for each that a subscription executed, or
+    stream for its end, with what it took altogether in `whole`. `fields` are its root fields, each once; `requested`
+    and `limit` are in backend reads (`graph.cost`), and None where the text was refused before it was counted.
     """
 
     name: str | None = None
@@ -59,6 +60,7 @@ class Account:
     rpcs: int = 0
     reads: int = 0
     writes: int = 0
+    whole: Mapping[str, int] | None = None
 
     def use(self, used: Used, seconds: float) -> None:
         """Take down what it used."""
@@ -79,7 +81,20 @@ class Gate(Protocol):
         """Set `account.limit`. Raises what refuses the operation: too costly, too many, or nobody can tell."""
 
     def measure(self) -> AbstractContextManager[Used]:
-        """Count what the backend is asked in the block."""
+        """Count what the backend is asked in the block, and on where the same is entered again."""
 
     def ended(self, account: Account, context: Any, answer: Answer | None) -> None:
-        """Take note of an answer; None for a subscription that has begun."""
+        """Take note of an answer; None for a subscription that has begun, or whose source has ended by itself."""
+
+
+class Open:
+    """A gate that lets everything in, and counts nothing."""
+
+    async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Any) -> None:
+        """Set no limit."""
+
+    def measure(self) -> AbstractContextManager[Used]:
+        return nullcontext(Account())
+
+    def ended(self, account: Account, context: Any, answer: Answer | None) -> None:
+        """Nobody is told."""

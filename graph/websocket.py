@@ -28,6 +28,7 @@ from graph.operations import Answer, OperationContext
 from graph.places import RETRY_MILLISECONDS, Places
 from graph.requests import GraphQLRequest, MalformedRequest, decode_json
 from graph.send_queue import SendQueue, Stopped
+from integrations.tracing import entry
 
 log = logging.getLogger(__name__)
 
@@ -218,7 +219,8 @@ class _Socket:
         if self._context is not None:
             raise _Close(4429, "Too many initialisation requests")
         try:
-            context = await self._door.open_context(payload, self._websocket)
+            with entry("connection_init", sent=payload):
+                context = await self._door.open_context(payload, self._websocket)
         except Exception as fault:
             code = self._door.execution.present_fault(fault)["errors"][0].get("extensions", {}).get("code")
             raise _Close(*_CLOSE_OF_CODE.get(str(code), (4500, "Internal server error"))) from None

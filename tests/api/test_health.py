@@ -96,3 +96,53 @@ async def test_an_operation_is_told_by_its_name_and_figures(market: Market) -> N
         (None, "mutation", ["hireAgent"], "ok", 10, 2, 4, 5),
         (None, "none", [], ["BAD_USER_INPUT"], None, 0, 0, 0),
     ]
+
+
+def _figures(text: str, field: str) -> dict[str, float]:
+    """What was counted of a root field; the times are left out."""
+    lines = (line.rpartition(" ") for line in text.splitlines() if f'{{field="{field}"}}' in line)
+    found = {name.partition("{")[0]: float(value) for name, _, value in lines}
+    return {name: value for name, value in found.items() if not name.endswith(("_created", "_sum"))}
+
+
+async def test_a_subscription_is_counted_with_what_its_source_and_its_events_read(market: Market) -> None:
+    rig, told = market.rig, io.StringIO()
+    asked = "subscription Mine ($id: ID!) { sessionUpdated(id: $id) { dofConsumed agent { name } } }"
+    logs.configure(json=True, stream=told)
+    try:
+        async with await market.max.subscribe(asked, id=market.ids.running) as stream:
+            assert (await stream.next())["sessionUpdated"]["dofConsumed"] == 510
+            first = _figures((await rig.http.get("/metrics")).text, "sessionUpdated")
+            assert await stream.answer() is None
+            await market.max.act("recordUsage", {"sessionId": market.ids.running, "sequence": 2, "dof": 5})
+            assert (await stream.next())["sessionUpdated"]["dofConsumed"] == 515
+    finally:
+        structlog.reset_defaults()
+    # The source reads the session, and the event the agent that it shows.
+    assert first == {"jiga_event_seconds_count": 1, "jiga_operation_rpcs_total": 2, "jiga_operation_reads_total": 2}
+    # The source hears of the change, which is no RPC, and reads the session for the meter and for the event.
+    whole = _figures((await rig.http.get("/metrics")).text, "sessionUpdated")
+    assert whole == {"jiga_event_seconds_count": 2, "jiga_operation_rpcs_total": 5, "jiga_operation_reads_total": 6}
+    lines = [json.loads(line) for line in told.getvalue().splitlines()]
+    (line,) = [each for each in lines if each["event"] == "operation" and each["kind"] == "stream"]
+    figures = ("operation", "fields", "outcome", "events", "rpcs", "reads", "writes")
+    assert [line[name] for name in figures] == ["Mine", ["sessionUpdated"], "ok", 2, 5, 6, 0]
+
+
+async def test_what_ends_a_subscription_is_counted_and_told(market: Market) -> None:
+    told = io.StringIO()
+    logs.configure(json=True, stream=told)
+    try:
+        async with await market.eve.subscribe(
+            "subscription ($id: ID!) { sessionUpdated(id: $id) { dofConsumed } }", id=market.ids.running
+        ) as stream:
+            assert await stream.code() == "NOT_FOUND"
+            assert await stream.answer() == {"complete": True}
+    finally:
+        structlog.reset_defaults()
+    (line,) = [json.loads(each) for each in told.getvalue().splitlines() if '"stream"' in each]
+    assert (line["events"], line["outcome"]) == (0, ["NOT_FOUND"])
+    text = (await market.rig.http.get("/metrics")).text
+    assert 'jiga_refusals_total{code="NOT_FOUND"} 1.0' in text
+    # The session, and who eve is, because a moderator may see it.
+    assert _figures(text, "sessionUpdated") == {"jiga_operation_rpcs_total": 2, "jiga_operation_reads_total": 2}

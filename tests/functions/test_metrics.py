@@ -48,8 +48,24 @@ async def test_an_operation_is_counted_by_its_root_field() -> None:
     assert told['jiga_operation_seconds_bucket{field="listings",le="0.05"}'] == 1
     assert told['jiga_operation_seconds_count{field="listings"}'] == 2
     assert 'jiga_operation_seconds_count{field="walletUpdated"}' not in told
+    assert 'jiga_event_seconds_count{field="listings"}' not in told
     assert told['jiga_refusals_total{code="INSUFFICIENT_DOF"}'] == 1
     assert told["jiga_firestore_rpcs_total"] == 5
+
+
+async def test_a_subscriptions_events_are_counted_apart_from_operations() -> None:
+    meters = Meters({"walletUpdated"})
+    meters.note(ended("walletUpdated", kind="subscription", rpcs=0, reads=0), [])
+    for seconds in (0.01, 0.4):
+        meters.note(ended("walletUpdated", kind="event", seconds=seconds, reads=4), [])
+    meters.note(ended("walletUpdated", kind="stream", seconds=900.0, rpcs=0, reads=1), ["NOT_FOUND"])
+    told = await read(meters)
+    assert told['jiga_event_seconds_bucket{field="walletUpdated",le="0.05"}'] == 1
+    assert told['jiga_event_seconds_count{field="walletUpdated"}'] == 2
+    assert told['jiga_operation_rpcs_total{field="walletUpdated"}'] == 4
+    assert told['jiga_operation_reads_total{field="walletUpdated"}'] == 9
+    assert 'jiga_operation_seconds_count{field="walletUpdated"}' not in told
+    assert told['jiga_refusals_total{code="NOT_FOUND"}'] == 1
 
 
 async def test_t_p01_no_label_is_a_clients_choice() -> None:
