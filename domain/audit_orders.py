@@ -56,7 +56,7 @@ def order_waits_or_is_settled(books: Books, order: Order) -> Iterator[Finding]:
     if asked is not None and order.user_id not in (None, asked.user_id) and order.email is None:
         yield "I14", f"is of {order.user_id}, and {asked.user_id} asked for it"
     waits = order.review is not None
-    asked_for = order.is_contested or (bool(order.doubts) and not order.is_decided)
+    asked_for = order.is_contested or bool(order.doubts)
     if order.in_review != waits or (asked_for and not waits):
         yield "I6", f"has the doubts {order.doubts}, and its review is {order.review}"
     if order.user_id is not None and order.disputed != order.has_open_dispute and not is_unfit(order):

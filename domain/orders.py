@@ -28,7 +28,8 @@ class OrderLine:
 
 
 class FactKind(StrEnum):
-    """What can be told of an order. The last two are an admin's decisions on one that waited for review."""
+    """What can be told of an order. The last two are an admin's decisions on one that waited for review: such a fact's
+    `dof` is what the order's money is worth, refunds and disputes beyond doubt not yet taken off."""
 
     PAID = "PAID"
     REFUND = "REFUND"
@@ -46,7 +47,7 @@ class FactKind(StrEnum):
 
 
 FLOODABLE = frozenset({FactKind.REFUND, FactKind.REFUNDED_TOTAL})
-DECISION = "decision"  # the key of the fact that says what a doubted order is worth
+DECISION = "decision"  # the key of the first fact that says what a doubted order is worth; later ones are numbered
 CONTEST_DECISION = "decision:dispute"  # and of the one that says how a contested dispute ended: approved is won
 _STAGES = (
     FactKind.DISPUTE_INQUIRY,
@@ -57,6 +58,7 @@ _STAGES = (
     FactKind.DISPUTE_WON,
 )
 _CONTEST = {FactKind.DISPUTE_WON, FactKind.DISPUTE_LOST}
+_TAKING = {FactKind.DISPUTE_OPENED, FactKind.DISPUTE_LOST, FactKind.DISPUTE_APPEALED}  # what a dispute takes away in
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class OrderFacts:
 class Fact:
     """A fact as the order keeps it, valued once by our price table: `dof` is what a payment buys.
 
-    `money` is all that it captured or gave back.
+    `money` is all that it captured or gave back; `seen` are the keys of the facts that a decision knew of.
     """
 
     kind: FactKind
@@ -108,6 +110,7 @@ class Fact:
     dof: Dof = ZERO
     doubt: str | None = None
     subject: str | None = None
+    seen: tuple[str, ...] = ()
 
 
 class PurchaseStatus(StrEnum):
@@ -143,8 +146,10 @@ class Order:
     def target(self) -> Dof:
         """What the buyer is due: the payment's DOF less the part of its money that went back; none once cancelled."""
         paid = self._paid
-        if self.is_cancelled or paid is None or paid.money is None or paid.money.minor_units <= 0:
+        if self.is_cancelled or paid is None:
             return ZERO
+        if paid.money is None or paid.money.minor_units <= 0:
+            return paid.dof if self.is_decided else ZERO  # an admin's word, and no money that a part of could go back
         lost = self._given_back + self._charged_back
         return Dof(paid.dof.units * max(0, paid.money.minor_units - lost) // paid.money.minor_units)
 
@@ -176,39 +181,67 @@ class Order:
     @property
     def is_decided(self) -> bool:
         """Whether an admin has approved or rejected what was doubted of it."""
-        return DECISION in self.facts
+        return self._verdict is not None
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the last decision was that nothing is due."""
+        return self._verdict is not None and self._verdict.kind is FactKind.REJECTED
 
     @property
     def outcome(self) -> PurchaseStatus:
         """How the purchase stands: like the target, a function of the facts, whatever order they came in."""
         if self.target > ZERO:
             return PurchaseStatus.COMPLETED
+        if self.is_rejected and not any(self._counted(fact) for fact in self.facts.values()):
+            return PurchaseStatus.FAILED
         if self._paid is not None:
             return PurchaseStatus.REFUNDED
         return PurchaseStatus.FAILED if self.is_cancelled else PurchaseStatus.PENDING
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Why a human must look, in the order of the facts' keys."""
-        told = [fact.doubt for _, fact in sorted(self.facts.items()) if fact.doubt]
-        back = (fact.money for fact in self.facts.values() if fact.kind is FactKind.REFUND and fact.money)
-        foreign = sorted({money.currency for money in back if self._paid and not self._in_currency(money)})
-        told += [f"a refund gave {currency} back, which is not what was paid" for currency in foreign]
-        if len(self.facts) >= FACTS_MAX:
+        """Why a human must look, in the order of the facts' keys. What the last decision knew of is settled; whatever
+        is in doubt after it is asked again."""
+        settled = self._verdict.seen if self._verdict else ()
+        fresh = [(key, fact) for key, fact in sorted(self.facts.items()) if key not in settled]
+        told = [fact.doubt for _, fact in fresh if fact.doubt]
+        told += [text for _, fact in fresh if (text := self._foreign(fact))]
+        if self._verdict and any(fact.kind is FactKind.PAID for _, fact in fresh):
+            told.append("a payment was told after the order had been decided")
+        if len(self.facts) >= FACTS_MAX > len(settled):
             told.append(f"it has gathered {FACTS_MAX} facts, and takes in no further refund")
-        return tuple(told)
+        return tuple(dict.fromkeys(told))
+
+    @property
+    def _verdict(self) -> Fact | None:
+        """The last decision on what the order is worth: it knew of all those before it."""
+        kinds = (FactKind.APPROVED, FactKind.REJECTED)
+        made = [fact for key, fact in self.facts.items() if fact.kind in kinds and key != CONTEST_DECISION]
+        return max(made, key=lambda fact: len(fact.seen), default=None)
 
     @property
     def _paid(self) -> Fact | None:
         """The payment, where it is beyond doubt or an admin has valued it: an order is paid once, whoever tells it."""
-        payments = [fact for _, fact in sorted(self.facts.items()) if fact.kind is FactKind.PAID]
+        verdict = self._verdict
+        told = [(key, fact) for key, fact in sorted(self.facts.items()) if fact.kind is FactKind.PAID]
+        payments = [fact for key, fact in told if verdict is None or key in verdict.seen]
         certain = next((fact for fact in payments if fact.doubt is None), None)
-        if certain is not None or not payments:
+        if verdict is None or not payments:
             return certain
-        decided = self.facts.get(DECISION)
-        if decided is None or decided.kind is not FactKind.APPROVED:
+        return replace(certain or payments[0], dof=verdict.dof, doubt=None)
+
+    def _counted(self, fact: Fact) -> bool:
+        """Whether the fact alone brings DOF: a payment beyond doubt, or an admin's yes."""
+        return fact.kind is FactKind.APPROVED or (fact.kind is FactKind.PAID and fact.doubt is None)
+
+    def _foreign(self, fact: Fact) -> str | None:
+        """What to ask of money that went back in another currency than the payment's, once there is one."""
+        if self._paid is None or fact.money is None or self._in_currency(fact.money):
             return None
-        return replace(payments[0], dof=decided.dof, doubt=None)
+        if fact.kind in FLOODABLE:
+            return f"a refund gave {fact.money.currency} back, which is not what was paid"
+        return f"a dispute is about {fact.money.currency}, which is not what was paid" if fact.kind in _TAKING else None
 
     @property
     def _given_back(self) -> int:
@@ -222,8 +255,7 @@ class Order:
     @property
     def _charged_back(self) -> int:
         """Disputed minor units: what is open, lost, or lost so far."""
-        taken = {FactKind.DISPUTE_OPENED, FactKind.DISPUTE_LOST, FactKind.DISPUTE_APPEALED}
-        return sum(units for kinds, units in self._disputes() if self._stands(kinds) in taken)
+        return sum(units for kinds, units in self._disputes() if self._stands(kinds) in _TAKING)
 
     def _stands(self, kinds: set[FactKind]) -> FactKind:
         """How far a dispute has come. Its stages follow each other whatever order they were told in; one that is
@@ -295,13 +327,17 @@ def _worth(lines: Sequence[OrderLine], packages: Sequence[Package]) -> tuple[Dof
 
 
 def absorb(order: Order, told: OrderFacts, packages: Sequence[Package], at: datetime) -> Order:
-    """The order with what a webhook tells added. A fact that is known stays as it was first told.
+    """The order with what a webhook tells added. A fact that is known stays as it was first told; a refund may grow, as
+    one of its transactions succeeds after the other.
 
     A payment and a cancellation always find room, or a flood of refunds could keep a cancellation out.
     """
     facts = dict(order.facts)
     for report in told.reports:
-        if report.key not in facts and (report.kind not in FLOODABLE or len(facts) < FACTS_MAX):
+        known = facts.get(report.key)
+        if known is not None:
+            facts[report.key] = _grown(known, report)
+        elif report.kind not in FLOODABLE or len(facts) < FACTS_MAX:
             facts[report.key] = value(report, packages, at)
     return replace(
         order,
@@ -309,3 +345,11 @@ def absorb(order: Order, told: OrderFacts, packages: Sequence[Package], at: date
         purchase_id=order.purchase_id or told.purchase_id,
         email=order.email or told.email,
     )
+
+
+def _grown(known: Fact, report: Report) -> Fact:
+    before, after = known.money, report.money
+    if known.kind is not FactKind.REFUND or report.kind is not known.kind or before is None or after is None:
+        return known
+    grown = before.currency == after.currency and before.minor_units < after.minor_units
+    return replace(known, money=after) if grown else known

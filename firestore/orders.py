@@ -48,7 +48,8 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What an admin makes of an order in review. `dof` is what a doubted payment is worth; None rejects it.
+    """What an admin makes of an order in review. `dof` is what its payment is worth by all that is in doubt, before
+    refunds and disputes beyond doubt are taken off; None says that nothing is due.
 
     Of a contested dispute, any `dof` says that it is won, and None that it is lost.
     """
@@ -142,14 +143,15 @@ class Orders:
             if before is None:
                 raise NotFound("order")
             fact = Fact(kind, now, dof=decision.dof or ZERO, subject=told)
-            decisions = [before.facts[key] for key in (DECISION, CONTEST_DECISION) if key in before.facts]
-            if any(replace(known, at=now) == fact for known in decisions):
+            if _is_known(before, fact):
                 return before
-            key = CONTEST_DECISION if before.is_contested and _doubts(before) is None else DECISION
-            if key in before.facts:
-                raise Conflict("This order is decided already: read it again.")
             if not before.in_review:
-                raise Conflict("This order does not wait for a decision: read reviewQueue again.")
+                state = "is decided already" if before.is_decided else "does not wait for a decision"
+                raise Conflict(f"This order {state}: read reviewQueue again.")
+            if before.is_contested and _doubts(before) is None:
+                key = CONTEST_DECISION
+            else:
+                key, fact = _decision_key(before), replace(fact, seen=tuple(sorted(before.facts)))
             user_id = before.user_id or decision.user_id
             if kind is FactKind.APPROVED and (user_id is None or await tx.load(USERS, user_id) is None):
                 raise BadInput("Name the user that the order is for.", field="input.userId")
@@ -182,7 +184,7 @@ class Orders:
 
     async def _bind(self, tx: Tx, order: Order) -> Order:
         """Find whose order it is: the purchase's user, else the one with its verified e-mail (product.md, flow 1)."""
-        if order.user_id is not None:
+        if order.user_id is not None or order.is_rejected:
             return order
         if order.purchase_id is not None:
             purchase = await tx.load(PURCHASES, order.purchase_id)
@@ -318,9 +320,11 @@ class _Settling:
         wallet = replace(wallet, sequence=wallet.sequence + 1)
         closed = replace(asked, status=status, completed_at=self._now, external_reference=order.reference)
         tx.put(TRANSACTIONS, closed)
-        data = {"transactionId": asked_id, "error": "The order was cancelled or refunded before it was credited."}
+        why = "not accepted: write to support" if order.is_rejected else "cancelled or refunded before it was credited"
+        data: dict[str, str | int] = {"transactionId": asked_id, "error": f"The order was {why}."}
         event = Event(wallet_topic(wallet.id), wallet.sequence, EventType.TRANSACTION_FAILED, self._now, data)
-        fact, retention = ("closed", order.id, status), self._policy.event_retention
+        # A refund that comes back opens the purchase again, so it can close more than once.
+        fact, retention = ("closed", order.id, status, wallet.sequence), self._policy.event_retention
         told = _noted(wallet.id, "purchase_failed", fact, asked_id, ZERO)
         tx.tell(row(fact, self._now, retention, events=(event,), task=NOTIFY, args=told))
         return wallet
@@ -363,6 +367,22 @@ def _asked(order: Order) -> str | None:
     return derived_id(Kind.TRANSACTION, "purchase", order.purchase_id) if order.purchase_id else None
 
 
+def _is_known(order: Order, decision: Fact) -> bool:
+    """Whether the order has this decision, and has been told nothing since: then it is the same request again."""
+    made = [(key, each) for key, each in order.facts.items() if key.partition(":")[0] == DECISION]
+    return any(
+        replace(each, at=decision.at, seen=()) == decision
+        and (key == CONTEST_DECISION or order.facts.keys() <= {*each.seen, key})
+        for key, each in made
+    )
+
+
+def _decision_key(order: Order) -> str:
+    """Where the next decision on what the order is worth is kept."""
+    made = sum(key.partition(":")[0] == DECISION and key != CONTEST_DECISION for key in order.facts)
+    return f"{DECISION}:{made + 1}" if made else DECISION
+
+
 def _review(order: Order) -> str | None:
     """Why a human must look at the order, or None once one has."""
     doubts = _doubts(order)
@@ -373,10 +393,8 @@ def _review(order: Order) -> str | None:
 
 def _doubts(order: Order) -> str | None:
     """Why nobody can say what the order is worth, or to whom, until it is decided."""
-    if order.is_decided:
-        return None
     if order.doubts:
         return "; ".join(order.doubts)
-    if order.user_id is None and order.is_paid and not order.is_cancelled:
+    if order.user_id is None and order.is_paid and not (order.is_cancelled or order.is_rejected):
         return "paid, and no user is known for it: neither a purchase id nor the verified e-mail of one user"
     return None

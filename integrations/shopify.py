@@ -28,6 +28,7 @@ USER_ATTRIBUTE = "jiga_user_id"
 _CAPTURED = frozenset(
     {"paid", "partially_refunded", "refunded"}
 )  # the statuses of an order whose whole price was taken
+_CREDIT = {"gift_card": "a gift card", "shopify_store_credit": "store credit"}
 _ID_DIGITS_MAX = 32  # Shopify's ids are 64 bits, 20 digits: beyond 32 it is no id, and not worth keeping
 _QUANTITY_MAX = 10**9  # above any cart, below any overflow; what a wallet may buy is the domain's bound
 _MINOR_UNITS_MAX = 10**15  # a sum of refunds beyond this is no refund, and Firestore's integers have 64 bits
@@ -138,6 +139,7 @@ def _paid(order: Mapping[str, object]) -> Report:
         money = _goods(order, currency)
         lines = tuple(_line(item) for item in _items(order, "line_items"))
         _expect_captured_now(order, currency)
+        _expect_unedited(order, currency)
     except Doubt as why:
         doubt = str(why)
     return Report("paid", FactKind.PAID, money, lines, doubt, gross)
@@ -164,13 +166,24 @@ def _shipping(order: Mapping[str, object], currency: str) -> int:
 
 
 def _expect_captured_now(order: Mapping[str, object], currency: str) -> None:
-    """A gift card was paid for earlier, maybe with stolen money or a promotion; money still owed was not captured."""
-    if "gift_card" in _list(order, "payment_gateway_names"):
-        raise Doubt("a gift card paid for it, at least in part")
+    """Store credit was paid for earlier, maybe with stolen money or a promotion; money still owed was not captured."""
+    for gateway, name in _CREDIT.items():
+        if gateway in _list(order, "payment_gateway_names"):
+            raise Doubt(f"{name} paid for it, at least in part")
     if order.get("total_outstanding") is not None:
         owed = money_from_decimal(_decimal(order["total_outstanding"]), currency)
         if owed is None or owed.minor_units > 0:
             raise Doubt(f"its total_outstanding is {shown(order['total_outstanding'])}, though it counts as paid")
+
+
+def _expect_unedited(order: Mapping[str, object], currency: str) -> None:
+    """Staff can change an order's lines before it is paid: `total_price` and `quantity` stay as they were, and what is
+    paid for is the `current_total_price`. Refunds lower it too, so it tells nothing once there are some."""
+    if order.get("financial_status") != "paid" or order.get("current_total_price") is None or order.get("cancelled_at"):
+        return
+    total, current = (_amount(order, name, currency) for name in ("total_price", "current_total_price"))
+    if total != current:
+        raise Doubt(f"it was edited: its current_total_price is {shown(order['current_total_price'])}")
 
 
 def _line(item: Mapping[str, object]) -> OrderLine:

@@ -32,7 +32,7 @@ fragment Told on Order {
   id legacyResourceId test email cancelledAt displayFinancialStatus currencyCode taxesIncluded paymentGatewayNames
   customAttributes { key value }
   totalPriceSet { ...Shop } totalTaxSet { ...Shop } totalShippingPriceSet { ...Shop } totalTipReceivedSet { ...Shop }
-  totalOutstandingSet { ...Shop }
+  totalOutstandingSet { ...Shop } currentTotalPriceSet { ...Shop }
   lineItems(first: $lines) { nodes { sku quantity } pageInfo { hasNextPage } }
 }
 fragment Given on Refund {
@@ -144,6 +144,7 @@ def read_admin_order(shop: str, order: Mapping[str, object]) -> OrderFacts:
         "total_shipping_price_set": _shop_money(order.get("totalShippingPriceSet")),
         "total_tip_received": _amount(order, "totalTipReceivedSet"),
         "total_outstanding": _amount(order, "totalOutstandingSet"),
+        "current_total_price": _amount(order, "currentTotalPriceSet"),
         "line_items": [
             {"sku": each.get("sku"), "quantity": each.get("quantity")} for each in nodes(order, "lineItems")
         ],

@@ -17,7 +17,10 @@ from graph.errors import Conflict, NotFound
 from graph.types.orders import DeadLetter, Order
 
 
-@strawberry.input(description="`dof` is what the payment is worth; `userId` who gets it, where the order does not say.")
+@strawberry.input(
+    description="`dof` is what the payment is worth by all that is in doubt, before refunds and disputes beyond doubt; "
+    "`userId` who gets it, where the order does not say."
+)
 class ApproveOrderInput:
     order_id: strawberry.ID
     dof: Dof

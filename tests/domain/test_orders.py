@@ -158,9 +158,14 @@ def test_no_order_is_larger_than_a_wallet_or_of_two_currencies() -> None:
 
 
 def test_a_fact_stays_as_it_was_first_told() -> None:
-    order = order_of(paid(), paid(SILVER), refund(1, 100), refund(1, 499))
+    order = order_of(paid(), paid(SILVER), refund(1, 100), refund(1, 99), refund(1, 499, "CAD"))
     assert order.target == Dof(150_000 * 399 // 499)
     assert [fact.at for fact in order.facts.values()] == [NOW, NOW + timedelta(seconds=2)]
+
+
+def test_a_refund_grows_as_its_transactions_succeed() -> None:
+    for told in itertools.permutations([paid(), refund(1, 100), refund(1, 300), refund(1, 499)]):
+        assert order_of(*told).target == ZERO
 
 
 def test_no_flood_of_refunds_keeps_a_cancellation_out() -> None:

@@ -21,6 +21,7 @@ from domain.orders import FactKind, Order, OrderFacts, PurchaseStatus, Report
 from domain.purchases import Purchase, Rail
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import Role
+from domain.wallets import Wallet
 from firestore.backend import Backend, Unclear
 from firestore.collections import ENTRIES, ORDERS, OUTBOX, TRANSACTIONS, USERS, WALLETS
 from firestore.memory import MemoryBackend
@@ -61,6 +62,10 @@ async def state(world: World, order: str = "1001") -> tuple[Any, ...]:
     purchases = [each for each in await world.all(TRANSACTIONS) if each.type is TransactionType.PURCHASE]
     statuses = sorted(each.status for each in purchases)
     return await world.wallet("max"), made.target, made.applied, made.outcome, made.review, set(made.facts), statuses
+
+
+async def status_of(world: World, purchase: Purchase) -> str:
+    return (await world.get(TRANSACTIONS, purchase.transaction_id)).status.value
 
 
 # ---- a wish
@@ -443,6 +448,93 @@ async def test_a_foreign_refund_goes_to_review_and_takes_nothing(world: World) -
     order = await world.absorb(facts(refund(1, 499, "CAD")))
     assert order.review == "a refund gave CAD back, which is not what was paid"
     assert await world.wallet("max") == (150_000, 0, 0)
+
+
+async def test_a_decision_on_a_doubted_refund_says_what_is_due(world: World) -> None:  # T-W16
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    await world.absorb(facts(paid(), purchase_id=purchase.id))
+    order = await world.absorb(facts(refund(1, 300, "CAD")))
+    half = Decision(order.id, user_id("root"), "half of it went back", Dof(75_000))
+    order = await world.store.orders.decide(half, NOW)
+    assert (order.review, order.applied, await world.wallet("max")) == (None, Dof(75_000), (75_000, 0, 0))
+    assert await world.store.orders.decide(half, NOW) == order
+    order = await world.absorb(facts(refund(2, 250)))  # beyond doubt: it counts on top
+    assert (order.review, order.applied) == (None, Dof(75_000 * 249 // 499))
+    order = await world.absorb(facts(refund(3, 100, "CAD")))
+    assert order.review == "a refund gave CAD back, which is not what was paid"
+    assert order.applied == Dof(75_000 * 249 // 499)
+    order = await world.store.orders.decide(Decision(order.id, user_id("root"), "all of it went back"), NOW)
+    assert (order.review, order.applied, order.outcome) == (None, ZERO, PurchaseStatus.REFUNDED)
+    assert await world.wallet("max") == (0, 0, 0)
+
+
+async def test_a_rejected_order_is_nobodys_whatever_is_told_again(world: World) -> None:
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    told = facts(paid(), email="later@x.test")
+    order = await world.absorb(told)
+    assert (order.review or "").startswith("paid, and no user is known for it")
+    order = await world.store.orders.decide(Decision(order.id, user_id("root"), "a stolen card"), NOW)
+    await world.put(USERS, make.user("later", email="later@x.test"))
+    assert await world.store.orders.claim(user_id("later"), "later@x.test", NOW) == 0
+    assert await world.store.orders.reconcile(told, NOW) is False
+    order = await world.absorb(told)
+    assert (order.user_id, order.applied, order.in_review) == (None, ZERO, False)
+    assert await world.wallet("later") == (0, 0, 0)
+
+
+async def test_a_payment_after_a_decision_is_asked_about(world: World) -> None:
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    order = await world.absorb(facts(paid(minor_units=1), purchase_id=purchase.id))
+    order = await world.store.orders.decide(Decision(order.id, user_id("root"), "not the price"), NOW)
+    assert (order.review, order.outcome, await status_of(world, purchase)) == (None, PurchaseStatus.FAILED, "FAILED")
+    order = await world.absorb(facts(replace(paid(), key="paid:again")))
+    assert (order.review, order.applied) == ("a payment was told after the order had been decided", ZERO)
+    order = await world.store.orders.decide(
+        Decision(order.id, user_id("root"), "the second was right", Dof(150_000)), NOW
+    )
+    assert (order.review, order.applied, await status_of(world, purchase)) == (None, Dof(150_000), "COMPLETED")
+
+
+@pytest.mark.parametrize("money", [None, Money(0, "USD")])
+async def test_an_admins_word_counts_where_no_money_can_be_read(world: World, money: Money | None) -> None:
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    odd = replace(paid(), money=money, doubt="its total_tax is None, which is no amount of USD")
+    order = await world.absorb(facts(odd, purchase_id=purchase.id))
+    assert (order.applied, order.in_review) == (ZERO, True)
+    seen = Decision(order.id, user_id("root"), "4.99 are in the bank", Dof(150_000))
+    order = await world.store.orders.decide(seen, NOW)
+    assert (order.review, order.applied, await world.wallet("max")) == (None, Dof(150_000), (150_000, 0, 0))
+
+
+async def test_a_dispute_about_foreign_money_is_asked_about_at_each_stage(world: World) -> None:
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    foreign = replace(stage("OPENED"), money=Money(459, "EUR"))
+    order = await world.absorb(facts(paid(), foreign, purchase_id=purchase.id))
+    assert (order.review, order.disputed) == ("a dispute is about EUR, which is not what was paid", True)
+    kept = Decision(order.id, user_id("root"), "nothing is taken yet", Dof(150_000))
+    order = await world.store.orders.decide(kept, NOW)
+    order = await world.absorb(facts(replace(stage("LOST"), money=Money(459, "EUR"))))
+    assert (order.review, order.disputed) == ("a dispute is about EUR, which is not what was paid", False)
+    order = await world.store.orders.decide(Decision(order.id, user_id("root"), "the bank took it"), NOW)
+    assert (order.review, await world.wallet("max")) == (None, (0, 0, 0))
+
+
+async def test_a_purchase_can_close_opened_and_close_again(world: World) -> None:
+    """A refund that came back opens it; the next one closes it a second time, with an event of its own."""
+    purchase = await begin(world)
+    failed = Report("refund:1:failed", FactKind.REFUND_FAILED, subject="refund:1")
+    await world.put(WALLETS, replace(Wallet(user_id("max")), closed=True))
+    for told in (refund(1, 499), paid(), failed, refund(2, 499)):
+        order = await world.absorb(facts(told, purchase_id=purchase.id))
+    assert (order.applied, order.outcome, await status_of(world, purchase)) == (
+        ZERO,
+        PurchaseStatus.REFUNDED,
+        "REFUNDED",
+    )
 
 
 async def test_a_wallet_that_is_full_sends_the_order_to_review(world: World) -> None:  # T-M03

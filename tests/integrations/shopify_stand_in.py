@@ -150,6 +150,7 @@ def admin_order(order: Mapping[str, Any], *refunds: Mapping[str, Any]) -> dict[s
         "totalTaxSet": _bag(order["total_tax"], currency),
         "totalShippingPriceSet": _bag(shipping, currency),
         "totalTipReceivedSet": _bag(order.get("total_tip_received") or "0.00", currency),
+        "currentTotalPriceSet": _bag(order.get("current_total_price") or order["total_price"], currency),
         "totalOutstandingSet": _bag(order.get("total_outstanding") or "0.00", currency),
         "lineItems": lambda first: connection(lines, first),
         "refunds": lambda first: given[:first],

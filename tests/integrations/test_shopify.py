@@ -44,6 +44,8 @@ TOPICS = ["orders/create", "orders/paid", "orders/cancelled", "refunds/create"]
 
 def payload(name: str, /, **changes: object) -> bytes:
     told = json.loads((PAYLOADS / f"shopify_{name}.json").read_text("utf-8"))
+    if "total_price" in changes:
+        told["current_total_price"] = changes["total_price"]
     return json.dumps(told | changes).encode()
 
 
@@ -208,7 +210,8 @@ class TestMoney:
             ({"total_price": "2.40"}, 0),  # a discount of 100 % (T-W15)
             ({"total_price": 32, "total_tax": 2.4}, 2960),  # numbers instead of text are as exact
             ({"total_price": "32.3800"}, 2998),
-            ({"current_total_price": "0.00"}, 2998),  # what was refunded later is not what was paid
+            # What was refunded later is not what was paid.
+            ({"current_total_price": "0.00", "financial_status": "refunded"}, 2998),
             ({"total_outstanding": "-3.00"}, 2998),
         ],
     )
@@ -217,7 +220,13 @@ class TestMoney:
         assert (report.money, report.doubt) == (Money(minor_units, "USD"), None)
 
     @pytest.mark.parametrize(
-        "changes", [{}, {"taxes_included": True}, {"total_tip_received": "1.00"}, {"current_total_price": "0.00"}]
+        "changes",
+        [
+            {},
+            {"taxes_included": True},
+            {"total_tip_received": "1.00"},
+            {"current_total_price": "0.00", "financial_status": "refunded"},
+        ],
     )
     def test_what_was_captured_is_the_whole_price(self, changes: dict[str, object]) -> None:
         """Refunds give back parts of it, tax and shipping included."""
@@ -288,6 +297,10 @@ class TestMoney:
             ),
             ({"total_tip_received": "-5.00"}, "its total_tip_received is '-5.00', which is no amount of USD"),
             ({"payment_gateway_names": ["shopify_payments", "gift_card"]}, "a gift card paid for it, at least in part"),
+            ({"payment_gateway_names": ["shopify_store_credit"]}, "store credit paid for it, at least in part"),
+            ({"current_total_price": "16.19"}, "it was edited: its current_total_price is '16.19'"),
+            ({"current_total_price": "64.76"}, "it was edited: its current_total_price is '64.76'"),
+            ({"current_total_price": "?"}, "its current_total_price is '?', which is no amount of USD"),
             ({"total_outstanding": "0.01"}, "its total_outstanding is '0.01', though it counts as paid"),
             ({"total_outstanding": "?"}, "its total_outstanding is '?', though it counts as paid"),
         ],

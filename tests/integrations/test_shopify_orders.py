@@ -145,6 +145,7 @@ def orders(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         cancelled_at=draw(st.sampled_from([None, "2026-11-20T13:00:00Z"])),
         currency=draw(CURRENCIES),
         total_price=draw(st.sampled_from(["4.99", "5.39", "14.99", "500.00"])),
+        current_total_price=draw(st.sampled_from([None, None, "4.99", "0.00"])),
         total_tax=draw(st.sampled_from(["0.00", "0.40"])),
         taxes_included=draw(st.booleans()),
         total_outstanding=draw(st.sampled_from(["0.00", "1.00", "-1.00"])),

@@ -11,12 +11,12 @@ from tests.simulator.second_names import PARTIES, Doc, Shelf, mark_of, name_of, 
 def _money(order: Doc) -> tuple[Doc | None, int, bool]:
     """The payment that counts with the DOF that it buys, the minor units that went back, and an open dispute."""
     facts = order["facts"]
-    paid = [facts[key] for key in sorted(facts) if facts[key]["kind"] == "PAID"]
-    sure = [fact for fact in paid if fact["doubt"] is None]
-    approved = [facts["decision"]] if "decision" in facts and facts["decision"]["kind"] == "APPROVED" else []
-    payment: Doc | None = sure[0] if sure else None
-    if payment is None and paid and approved:
-        payment = {**paid[0], "dof": approved[0]["dof"]}
+    word = _word(order)
+    paid = [facts[key] for key in sorted(facts) if facts[key]["kind"] == "PAID" and (not word or key in word["seen"])]
+    paid.sort(key=lambda fact: fact["doubt"] is not None)
+    payment: Doc | None = paid[0] if paid and (word or paid[0]["doubt"] is None) else None
+    if payment is not None and word is not None:
+        payment = {**payment, "dof": word["dof"] if word["kind"] == "APPROVED" else 0}
     disputes = _disputes(order)
     is_open = any(_fate(facts, told) == "open" for told in disputes.values())
     if payment is None or payment["money"] is None:
@@ -36,6 +36,14 @@ def _money(order: Doc) -> tuple[Doc | None, int, bool]:
         if _fate(facts, told) in ("open", "lost"):
             back += max(units(fact) for fact in told)
     return payment, back, is_open
+
+
+def _word(order: Doc) -> Doc | None:
+    """An admin's last word on what the order is worth: decisions are numbered from the first, which has no number."""
+    last = None
+    for number in range(1, len(order["facts"]) + 1):
+        last = order["facts"].get("decision" if number == 1 else f"decision:{number}", last)
+    return last
 
 
 def _disputes(order: Doc) -> Mapping[str, list[Doc]]:
@@ -70,8 +78,10 @@ def due(order: Doc) -> int:
     """What the buyer is due by the facts, in DOF."""
     payment, back, _ = _money(order)
     cancelled = any(fact["kind"] == "CANCEL" for fact in order["facts"].values())
-    if cancelled or payment is None or payment["money"] is None or payment["money"]["minor_units"] <= 0:
+    if cancelled or payment is None:
         return 0
+    if payment["money"] is None or payment["money"]["minor_units"] <= 0:
+        return int(payment["dof"]) if _word(order) else 0
     paid = payment["money"]["minor_units"]
     return int(payment["dof"] * max(0, paid - back) // paid)
 
@@ -79,6 +89,10 @@ def due(order: Doc) -> int:
 def state(order: Doc) -> str:
     if due(order) > 0:
         return "COMPLETED"
+    word, facts = _word(order), order["facts"].values()
+    worthless = all(fact["kind"] != "APPROVED" and (fact["kind"] != "PAID" or fact["doubt"]) for fact in facts)
+    if word is not None and word["kind"] == "REJECTED" and worthless:
+        return "FAILED"
     if _money(order)[0] is not None:
         return "REFUNDED"
     return "FAILED" if any(fact["kind"] == "CANCEL" for fact in order["facts"].values()) else "PENDING"
@@ -131,17 +145,12 @@ def orders(shelves: Mapping[str, Shelf]) -> Iterator[str]:
 
 
 def _whose(shelves: Mapping[str, Shelf], id_: str, order: Doc) -> Iterator[str]:
-    decided = "decision" in order["facts"]
+    decided = _word(order) is not None
     asked = shelves["purchases"].get(order["purchase_id"])
     bound = order["user_id"] if order["email"] is None else None
     if bound is not None and (not decided if asked is None else asked["user_id"] != bound):
         yield f"I14 {id_} is of another user"
-    doubted = any(fact["doubt"] for fact in order["facts"].values())
-    payment = _money(order)[0]
-    if payment is not None and payment["money"] is not None:
-        backs = [fact["money"] for fact in order["facts"].values() if fact["kind"] == "REFUND" and fact["money"]]
-        doubted |= any(money["currency"] not in (payment["money"]["currency"], "XXX") for money in backs)
-    asked_for = doubted and not decided
+    asked_for = _is_doubted(order)
     asked_for |= "decision:dispute" not in order["facts"] and any(map(_is_torn, _disputes(order).values()))
     if order["in_review"] != (order["review"] is not None) or (asked_for and not order["in_review"]):
         yield f"I6 {id_} is in doubt, and nobody is asked"
@@ -150,6 +159,20 @@ def _whose(shelves: Mapping[str, Shelf], id_: str, order: Doc) -> Iterator[str]:
         must = {"PAID": "paid", "REFUND": "refund", "CANCEL": "cancel", "APPROVED": "decision", "REJECTED": "decision"}
         if must.get(fact["kind"], name) != name:
             yield f"I6 {id_} keeps {key} as {fact['kind']}"
+
+
+def _is_doubted(order: Doc) -> bool:
+    """Whether the facts that the last word did not know of leave a doubt."""
+    word, payment = _word(order), _money(order)[0]
+    fresh = [fact for key, fact in order["facts"].items() if not word or key not in word["seen"]]
+    if any(fact["doubt"] or (word and fact["kind"] == "PAID") for fact in fresh):
+        return True
+    if payment is None:
+        return False
+    takers = ("REFUND", "REFUNDED_TOTAL", "DISPUTE_OPENED", "DISPUTE_LOST", "DISPUTE_APPEALED")
+    known = () if payment["money"] is None else (payment["money"]["currency"], "XXX")
+    backs = [fact["money"] for fact in fresh if fact["kind"] in takers and fact["money"]]
+    return any(money["currency"] not in known for money in backs)
 
 
 def purchases(shelves: Mapping[str, Shelf]) -> Iterator[str]:
