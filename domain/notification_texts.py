@@ -13,6 +13,25 @@ ENGLISH = "en"
 SEPARATORS: Mapping[str, str] = {"en": ",", "es": ".", "de": "."}
 """Between the thousands of a whole number."""
 
+MAIL_DIGEST: Mapping[str, tuple[str, str, str]] = {
+    "en": (
+        "What is new for you at JIGA Store",
+        "This is what we gathered for you, the latest first:",
+        "… and {more} more: your notifications in the store have them all.",
+    ),
+    "es": (
+        "Tus novedades en JIGA Store",
+        "Esto es lo que hemos reunido para ti, lo más reciente primero:",
+        "… y {more} más: las tienes todas en tus notificaciones de la tienda.",
+    ),
+    "de": (
+        "Neues für dich im JIGA Store",
+        "Das haben wir für dich gesammelt, das Neueste zuerst:",
+        "… und {more} weitere: in deinen Mitteilungen im Store stehen alle.",
+    ),
+}
+"""Of a mail that tells of many: its subject, its first line, and its last where more was gathered than it lists."""
+
 TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "hired": {
         "en": ("{agent} was hired", "A player hired {agent} for {dof} DOF."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -47,6 +47,7 @@ class Notification:
     read: bool = False
     mailed_at: datetime | None = None
     pushed_at: datetime | None = None
+    mail_digest_id: str | None = None  # the outbox row whose task mails it with others, where its mail waits
 
     @property
     def subject_ids(self) -> list[str]:
@@ -100,14 +101,19 @@ def note(kind: NotificationKind | None, user_id: str, fact: tuple[str | int, ...
 def words(text: str, args: Mapping[str, str], locale: str | None) -> Words:
     """What to say, in the language of a locale such as `es-MX`; in English where that language is not ours."""
     told = TEXTS[text]
-    language = (locale or ENGLISH).replace("_", "-").partition("-")[0].lower()
-    language = language if language in told else ENGLISH
-    shown = {name: _figure(value, language) for name, value in args.items()}
+    language = language_of(locale, told)
+    shown = {name: figure(value, language) for name, value in args.items()}
     title, line = told[language]
-    return Words(_filled(title, shown), _filled(line, shown))
+    return Words(filled(title, shown), filled(line, shown))
 
 
-def _filled(text: str, args: Mapping[str, str]) -> str:
+def language_of(locale: str | None, told: Collection[str]) -> str:
+    """The language of a locale, where it is one of those that something is told in; English otherwise."""
+    language = (locale or ENGLISH).replace("_", "-").partition("-")[0].lower()
+    return language if language in told else ENGLISH
+
+
+def filled(text: str, args: Mapping[str, str]) -> str:
     """Each `{name}` replaced by its argument, once: an argument's own braces stay as they are."""
     parts = text.split("{")
     filled = [parts[0]]
@@ -117,7 +123,8 @@ def _filled(text: str, args: Mapping[str, str]) -> str:
     return "".join(filled)
 
 
-def _figure(value: str, language: str) -> str:
+def figure(value: str, language: str) -> str:
+    """A whole number with the language's separators; anything else as it is."""
     digits = value.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 16:
         return value

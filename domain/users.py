@@ -45,6 +45,15 @@ class Channel(StrEnum):
     PUSH = "PUSH"
 
 
+class MailRhythm(StrEnum):
+    """When mails of notifications come: each at once, or gathered into one mail at 08:00 of the user's own time zone,
+    every day or every Monday (domain/mail_digests.py)."""
+
+    AT_ONCE = "AT_ONCE"
+    DAILY = "DAILY"
+    WEEKLY = "WEEKLY"
+
+
 DEFAULT_CHANNELS: Mapping[NotificationKind, tuple[Channel, ...]] = {
     NotificationKind.HIRES: (Channel.IN_APP, Channel.PUSH),
     NotificationKind.SESSIONS: (Channel.IN_APP, Channel.PUSH),
@@ -60,12 +69,14 @@ DEFAULT_CHANNELS: Mapping[NotificationKind, tuple[Channel, ...]] = {
 class Preferences:
     """`notifications` holds only what the user has chosen; `channels` fills in the defaults.
 
-    Without `show_profile` others see the display name alone; without `show_badges` they see no badges.
+    Without `show_profile` others see the display name alone; without `show_badges` they see no badges. `mail_rhythm`
+    holds for what can wait.
     """
 
     notifications: Mapping[NotificationKind, tuple[Channel, ...]] = field(default_factory=dict)
     show_profile: bool = True
     show_badges: bool = True
+    mail_rhythm: MailRhythm = MailRhythm.AT_ONCE
 
     def channels(self, kind: NotificationKind) -> tuple[Channel, ...]:
         """Where a notification of this kind goes."""
@@ -188,11 +199,12 @@ def change_profile(user: User, change: ProfileChange, now: datetime) -> User:
 
 @dataclass(frozen=True, slots=True)
 class PreferencesChange:
-    """What to change: the kinds named in `notifications`, and the flags that are not None."""
+    """What to change: the kinds named in `notifications`, and what else is not None."""
 
     notifications: Mapping[NotificationKind, tuple[Channel, ...]] = field(default_factory=dict)
     show_profile: bool | None = None
     show_badges: bool | None = None
+    mail_rhythm: MailRhythm | None = None
 
 
 def change_preferences(user: User, change: PreferencesChange, now: datetime) -> User:
@@ -203,6 +215,7 @@ def change_preferences(user: User, change: PreferencesChange, now: datetime) -> 
         {**before.notifications, **chosen},
         before.show_profile if change.show_profile is None else change.show_profile,
         before.show_badges if change.show_badges is None else change.show_badges,
+        change.mail_rhythm or before.mail_rhythm,
     )
     return _revised(user, replace(user, preferences=preferences), now)
 

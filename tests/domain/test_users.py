@@ -6,7 +6,16 @@ import pytest
 
 from domain import users
 from domain.errors import BadInput, Conflict, Forbidden, Unauthenticated
-from domain.users import Channel, NotificationKind, Preferences, PreferencesChange, ProfileChange, Role, Viewer
+from domain.users import (
+    Channel,
+    MailRhythm,
+    NotificationKind,
+    Preferences,
+    PreferencesChange,
+    ProfileChange,
+    Role,
+    Viewer,
+)
 from tests.nouns import ADA, HOUR, MAX, NOW, SECOND, a_user
 
 LATER = NOW + HOUR
@@ -58,7 +67,11 @@ def test_preferences_keep_what_was_not_chosen() -> None:
     assert silent.preferences.channels(reviews) == ()
     assert silent.preferences.channels(NotificationKind.PURCHASES) == (Channel.IN_APP, Channel.EMAIL)
     assert (silent.preferences.show_profile, silent.preferences.show_badges) == (False, True)
-    assert users.change_preferences(silent, PreferencesChange(), LATER) is silent
+    assert silent.preferences.mail_rhythm is MailRhythm.AT_ONCE
+    weekly = users.change_preferences(silent, PreferencesChange(mail_rhythm=MailRhythm.WEEKLY), LATER)
+    assert (weekly.preferences.mail_rhythm, weekly.preferences.show_profile) == (MailRhythm.WEEKLY, False)
+    for unchanged in (silent, weekly):
+        assert users.change_preferences(unchanged, PreferencesChange(), LATER) is unchanged
 
 
 def test_a_hidden_profile_shows_to_its_user_and_to_moderators() -> None:

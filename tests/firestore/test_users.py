@@ -6,7 +6,16 @@ import pytest
 
 from domain.errors import BadInput, NotFound
 from domain.listings import Seller
-from domain.users import Channel, NotificationKind, Preferences, PreferencesChange, ProfileChange, Role, User
+from domain.users import (
+    Channel,
+    MailRhythm,
+    NotificationKind,
+    Preferences,
+    PreferencesChange,
+    ProfileChange,
+    Role,
+    User,
+)
 from firestore.collections import SELLERS
 from firestore.users import Users
 from tests.firestore.market import Market
@@ -40,12 +49,16 @@ async def test_a_user_comes_back_from_the_store_as_it_was() -> None:
     market = Market()
     await register(market.users, "ada")
     chosen = PreferencesChange(
-        {NotificationKind.HIRES: (Channel.EMAIL,), NotificationKind.BADGES: ()}, show_badges=False
+        {NotificationKind.HIRES: (Channel.EMAIL,), NotificationKind.BADGES: ()},
+        show_badges=False,
+        mail_rhythm=MailRhythm.WEEKLY,
     )
     with market.costs(rpcs=2, writes=1):
         changed = await market.users.update_preferences(ADA, chosen, LATER)
     assert changed.preferences == Preferences(
-        {NotificationKind.HIRES: (Channel.EMAIL,), NotificationKind.BADGES: ()}, show_badges=False
+        {NotificationKind.HIRES: (Channel.EMAIL,), NotificationKind.BADGES: ()},
+        show_badges=False,
+        mail_rhythm=MailRhythm.WEEKLY,
     )
     with market.costs(rpcs=1, writes=0):
         assert await market.users.get_many([MAX, ADA, "usr_x/../y", ADA]) == [None, changed, None, changed]
