@@ -35,6 +35,7 @@ from firestore.collections import (
     USERS,
 )
 from firestore.commit import Commits, Tx
+from firestore.mail_digests import Gathering
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 from firestore.rows import OutboxRow, RowState
@@ -97,7 +98,8 @@ class Notifications:
         self._policy = policy
 
     async def tell(self, row_id: str, given: Sequence[Note], now: datetime) -> None:
-        """Tell users of a fact, each once: in the app, and by the tasks that mail, push and post. Two RPCs, or three.
+        """Tell users of a fact, each once: in the app, and by the tasks that mail, push and post. Two RPCs; three where
+        there are endpoints, or mails that wait for a digest.
 
         The user's preferences of this moment decide. A row that is done, or gone, tells nothing again.
         """
@@ -114,16 +116,19 @@ class Notifications:
             if row_now is None or row_now.state is RowState.DONE:
                 return
             boxes = {each: tx.get(NOTIFICATION_BOXES, each) or NotificationBox(each) for each in people}
-            await tx.read(*(ENDPOINTS.at(each) for box in boxes.values() for each in box.endpoint_ids))
+            gathering = Gathering(now, self._policy.event_retention)
+            wanting = [ENDPOINTS.at(each) for box in boxes.values() for each in box.endpoint_ids]
+            await tx.read(*wanting, *gathering.paths(tx.get(USERS, each) for each in people))
             before = dict(boxes)
             for each in read_notes(row_now.args):  # the row's own: a task's body says whom to tell, and not what
                 user = tx.get(USERS, each.user_id)
                 here = user is not None and user.erased_at is None
                 if here and tx.get(NOTIFICATIONS, each.id) is None:
-                    boxes[each.user_id] = self._tell(tx, each, boxes[each.user_id], now)
+                    boxes[each.user_id] = self._tell(tx, each, boxes[each.user_id], gathering, now)
             for user_id, box in boxes.items():
                 if box != before[user_id]:
                     tx.put(NOTIFICATION_BOXES, box)
+            gathering.write(tx)
             await tx.finish(row_id)
 
         await self._commits.run(body, lane=f"notifications:{people[0]}")
@@ -232,24 +237,25 @@ class Notifications:
 
         await self._commits.run(body)
 
-    def _tell(self, tx: Tx, given: Note, box: NotificationBox, now: datetime) -> NotificationBox:
+    def _tell(self, tx: Tx, given: Note, box: NotificationBox, gathering: Gathering, now: datetime) -> NotificationBox:
         """Write one notification and what it sets in motion; the box after it. What it needs was read."""
         retention = self._policy.event_retention
         user = tx.get(USERS, given.user_id)
         assert user is not None, "nobody is told who is not there"
         channels = user.preferences.channels(given.kind) if given.kind is not None else ()
         shown = Channel.IN_APP in channels
+        digest_id = gathering.join(tx, user, given)
         if given.kind is not None and channels:
             box = replace(box, sequence=box.sequence + 1) if shown else box
             sequence, until = box.sequence if shown else 0, now + KEPT
             kept = Notification(given.id, user.id, given.kind, given.text, given.args, sequence, now, until)
-            tx.create(NOTIFICATIONS, kept)
+            tx.create(NOTIFICATIONS, replace(kept, mail_digest_id=digest_id))
         if shown:
             data: dict[str, str | int] = {"notificationId": given.id}
             told = Event(notifications_topic(user.id), box.sequence, EventType.NOTIFICATION_RECEIVED, now, data)
             tx.tell(row(("notified", given.id), now, retention, events=(told,)))
         for channel, task in TASKS.items():
-            if channel in channels:
+            if channel in channels and not (channel is Channel.EMAIL and digest_id):
                 args = {"notification_id": given.id, "user_id": user.id}
                 tx.tell(row((task, given.id), now, retention, task=task, args=args))
         wanting = [tx.get(ENDPOINTS, each) for each in box.endpoint_ids]

@@ -28,6 +28,7 @@ from firestore.journal import Journal
 from firestore.keys import Keys
 from firestore.legal import Legal
 from firestore.listings import Listings
+from firestore.mail_digests import MailDigests
 from firestore.notifications import Notifications
 from firestore.orders import Orders
 from firestore.outbox import Outbox
@@ -96,6 +97,7 @@ class Store:
         self.outbox = Outbox(backend, commits)
         self.topics = Topics(backend, commits, policy)
         self.notifications = Notifications(backend, commits, policy)
+        self.mail_digests = MailDigests(backend, commits)
         self.endpoints = Endpoints(backend, commits, policy)
         self.facts = Facts(backend)
         self.roll_up = RollUp(backend, commits)

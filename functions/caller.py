@@ -13,6 +13,7 @@ from firestore.accounts import FOLLOW_STANDING
 from firestore.erasures import ERASE_ACCOUNT
 from firestore.found import INDEX_LISTING
 from firestore.images import DROP_UPLOAD
+from firestore.mail_digests import SEND_DIGEST
 from firestore.notifications import NOTIFY, POST_WEBHOOK, TASKS
 from firestore.payouts import SEND_PAYOUT
 from firestore.pictures import DROP_IMAGE
@@ -25,7 +26,7 @@ from functions.tasks.accounts import follow_standing
 from functions.tasks.announce import announce
 from functions.tasks.erasure import EraseAccount
 from functions.tasks.images import DropImage, DropUpload
-from functions.tasks.notifications import Outlets, PostWebhook, SendMail, SendPush, notify, warn_low
+from functions.tasks.notifications import Outlets, PostWebhook, SendDigest, SendMail, SendPush, notify, warn_low
 from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.tasks.payouts import APPLY_PAYOUT, ApplyPayout, SendPayout
 from functions.tasks.privacy import HONOUR_PRIVACY, honour_privacy
@@ -63,6 +64,7 @@ def tasks(
         WARN_LOW: warn_low,
         TASKS[Channel.EMAIL]: SendMail(outlets.mail),
         TASKS[Channel.PUSH]: SendPush(outlets.push),
+        SEND_DIGEST: SendDigest(outlets.mail),
         POST_WEBHOOK: PostWebhook(outlets.web),
     }
     if gallery is not None:

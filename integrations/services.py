@@ -286,7 +286,7 @@ class SearchMirror(SearchGateway, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail of plain text. `id` is its notification's, by which the provider's log and ours meet."""
+    """A mail of plain text. `id` is its notification's, or its digest's, by which the provider's log and ours meet."""
 
     id: str
     to: str

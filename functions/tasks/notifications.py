@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from domain import endpoints, notifications
+from domain import endpoints, mail_digests, notifications
 from domain.endpoints import Attempt, DeliveryStatus, Endpoint
 from domain.notifications import Notification
 from domain.users import Channel, User
@@ -66,6 +66,32 @@ class SendMail:
             await store.outbox.finish(row_id)
             return
         await store.notifications.note_sent(notification.id, Channel.EMAIL, row_id, now)
+
+
+class SendDigest:
+    """The task `send_digest`: one mail for what a digest gathered. Of two deliveries at once only one holds the claim,
+    so a mail is doubled only where the process ends, or Firestore, between the provider's yes and our mark of it. A
+    mail that failed waits until the claim is over and the sweep asks again."""
+
+    def __init__(self, gateway: MailGateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> None:
+        claimed = await store.mail_digests.claim(row_id, now)
+        if claimed is None:
+            return
+        found = await store.mail_digests.gathered(claimed)
+        if found is None or not found.newest or not found.user.email_verified:
+            await store.outbox.finish(row_id)
+            return
+        said = mail_digests.letter(found.newest, found.count, found.user.locale)
+        try:
+            await self._gateway.send(Mail(row_id, found.user.email, said.title, said.text + "\n"))
+        except MessageRejected as reason:
+            log.warning("mail rejected", digest=row_id, code=str(reason))
+            await store.outbox.finish(row_id)
+            return
+        await store.mail_digests.note_sent(row_id, found.newest, now)
 
 
 class SendPush:
