@@ -9,10 +9,10 @@ import strawberry
 from domain import texts, users
 from domain.errors import Unauthenticated
 from domain.texts import KEEP, Keep
-from domain.users import Channel, NotificationKind, PreferencesChange, ProfileChange
+from domain.users import Channel, MailRhythm, NotificationKind, PreferencesChange, ProfileChange
 from graph.context import Context, Info
 from graph.errors import BadCredentials, Conflict, EmailTaken, NotFound, WeakPassword
-from graph.types.users import Preferences, User, Viewer
+from graph.types.users import MAIL_RHYTHM, Preferences, User, Viewer
 from integrations.services import SignIn
 from resolvers import nodes
 from resolvers.images import picture
@@ -71,6 +71,7 @@ class UpdatePreferencesInput:
     notifications: list[NotificationPreferenceInput] | None = None
     show_profile: bool | None = None
     show_badges: bool | None = None
+    mail_rhythm: MailRhythm | None = strawberry.field(default=None, description=MAIL_RHYTHM)
 
 
 @strawberry.type
@@ -197,7 +198,7 @@ async def _avatar(context: Context, url: str | None) -> Keep | None:
 async def update_preferences(info: Info, input: UpdatePreferencesInput) -> UpdatePreferencesResult:
     context = info.context
     chosen = {each.kind: tuple(each.channels) for each in input.notifications or ()}
-    wish = PreferencesChange(chosen, input.show_profile, input.show_badges)
+    wish = PreferencesChange(chosen, input.show_profile, input.show_badges, input.mail_rhythm)
     record = await context.store.users.update_preferences(context.signed_in, wish, context.now)
     return UpdatePreferencesPayload(preferences=Preferences.of(record.preferences))
 

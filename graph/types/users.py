@@ -12,7 +12,7 @@ from domain.listings import Seller
 from domain.notifications import NotificationBox
 from domain.sessions import SessionStatus
 from domain.transactions import TransactionType
-from domain.users import Channel, NotificationKind, Role
+from domain.users import Channel, MailRhythm, NotificationKind, Role
 from domain.wallets import Wallet as WalletRecord
 from firestore.collections import NOTIFICATION_BOXES, PAYOUT_ACCOUNTS, SELLERS, WALLETS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
@@ -30,8 +30,15 @@ from graph.types.sessions import Session
 from graph.types.sign_ins import SignIn, sign_ins_of
 from graph.types.wallets import Transaction, Wallet
 
-for _words in (Role, NotificationKind, Channel):
+for _words in (Role, NotificationKind, Channel, MailRhythm):
     strawberry.enum(_words)
+
+
+MAIL_RHYTHM = (
+    "When the mails of notifications come: each at once, or gathered into one at the next 08:00 of the user's own time"
+    " zone, every day or every Monday. What cannot wait is mailed at once all the same: ACCOUNT and PURCHASES, a payout"
+    " that failed, and a session that will end soon. What is gathered comes when it is due, whatever is chosen since."
+)
 
 
 @strawberry.type
@@ -100,6 +107,7 @@ class Preferences:
     notifications: list[NotificationPreference]
     show_profile: bool
     show_badges: bool
+    mail_rhythm: MailRhythm = strawberry.field(description=MAIL_RHYTHM)
 
     @classmethod
     def of(cls, record: users.Preferences) -> Preferences:
@@ -109,6 +117,7 @@ class Preferences:
             ],
             show_profile=record.show_profile,
             show_badges=record.show_badges,
+            mail_rhythm=record.mail_rhythm,
         )
 
 

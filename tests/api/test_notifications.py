@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -154,6 +154,79 @@ async def test_mails_go_out_to_those_who_want_them(market: Market) -> None:
     await market.rig.drain()
     (mail,) = sent[before:]
     assert (mail.to, mail.text) == ("max@jiga.test", "Un jugador te ha enviado 5.000 DOF.\n")
+
+
+async def test_a_daily_digest_comes_once_at_eight_on_the_users_clock(market: Market) -> None:
+    sent = market.rig.outlets.mail.sent  # type: ignore[attr-defined]
+    before = len(sent)
+    preferences = "preferences { mailRhythm showProfile notifications { kind channels } }"
+    assert (await market.max.ask("{ viewer { preferences { mailRhythm } } }"))["viewer"] == {
+        "preferences": {"mailRhythm": "AT_ONCE"}
+    }
+    channels = [{"kind": kind, "channels": ["IN_APP", "EMAIL"]} for kind in ("SESSIONS", "EARNINGS", "PURCHASES")]
+    await market.max.act("updateProfile", {"timezone": "Europe/Berlin"}, "user { id }")
+    await market.max.act("updatePreferences", {"mailRhythm": "DAILY"}, preferences)
+    chosen = await market.max.act("updatePreferences", {"notifications": channels}, preferences)
+    assert chosen["preferences"]["mailRhythm"] == "DAILY"  # what is left out stays
+    await end(market)
+    gift = {"toUserId": market.max.user_id, "amount": 5_000, "idempotencyKey": "t"}
+    market.rig.now += timedelta(seconds=1)
+    await market.ada.act("transferDof", gift, "transaction { id }")
+    await market.rig.drain()
+    due = (NOW + timedelta(days=1)).replace(hour=7)  # eight in Berlin
+    market.rig.now = due - timedelta(seconds=1)
+    await market.rig.drain()
+    assert sent[before:] == []
+    market.rig.now = due
+    await market.rig.drain()
+    (mail,) = sent[before:]
+    assert (mail.to, mail.subject, mail.text) == (
+        "max@jiga.test",
+        "Tus novedades en JIGA Store",
+        "Esto es lo que hemos reunido para ti, lo más reciente primero:\n\n"
+        "- Un jugador te ha enviado 5.000 DOF.\n- Tu sesión con Nova ha terminado: 5 minutos, 510 DOF.\n",
+    )
+    for days in range(3):  # whatever the sweep asks for again, and however often the clock strikes eight
+        market.rig.now = due + timedelta(days=days, minutes=5)
+        await sweep(market.rig.store, market.rig.dispatcher, market.rig.now)
+        await market.rig.drain()
+    assert [each for each in sent[before:] if each.subject == mail.subject] == [mail]
+
+
+async def test_a_weekly_digest_that_the_queue_lost_is_found_by_the_sweep(market: Market) -> None:
+    sent = market.rig.outlets.mail.sent  # type: ignore[attr-defined]
+    wanted = {"mailRhythm": "WEEKLY", "notifications": [{"kind": "SESSIONS", "channels": ["EMAIL"]}]}
+    await market.max.act("updatePreferences", wanted, "preferences { mailRhythm }")
+    await end(market)
+    before = len(sent)
+    market.rig.queue._heap.clear()  # type: ignore[attr-defined]
+    market.rig.queue._queued.clear()  # type: ignore[attr-defined]
+    market.rig.now = datetime(2026, 3, 2, 8, 0, 20, tzinfo=UTC)  # the Monday after NOW
+    await market.rig.drain()
+    assert sent[before:] == []
+    assert await sweep(market.rig.store, market.rig.dispatcher, market.rig.now) >= 1
+    await market.rig.drain()
+    (mail,) = [each for each in sent[before:] if each.subject == "Tus novedades en JIGA Store"]
+    assert (mail.to, mail.text.splitlines()[2:]) == (
+        "max@jiga.test",
+        ["- Tu sesión con Nova ha terminado: 5 minutos, 510 DOF."],
+    )
+
+
+async def test_a_digest_leaves_account_matters_to_a_mail_of_their_own(market: Market) -> None:
+    sent = market.rig.outlets.mail.sent  # type: ignore[attr-defined]
+    await market.ada.act("updatePreferences", {"mailRhythm": "WEEKLY"}, "preferences { mailRhythm }")
+    before = len(sent)
+    judged = {"listingId": market.ids.listing, "status": "SUSPENDED", "reason": "It lies."}
+    await market.mia.act("moderateListing", judged, "listing { status }")
+    await market.rig.drain()
+    assert [mail.to for mail in sent[before:]] == ["ada@jiga.test"]
+
+
+async def test_a_rhythm_is_one_of_three(market: Market) -> None:
+    async with market.unchanged():
+        error = await market.max.error("mutation { updatePreferences(input: {mailRhythm: HOURLY}) { __typename } }")
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
 async def test_an_integrator_hears_of_a_hire_and_can_verify_it(market: Market) -> None:
