@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from domain.events import Event, EventType, session_topic
 from domain.metering import MINUTE
 from domain.money import Dof
 from domain.sessions import Session
+
+MOMENT = timedelta(microseconds=1)  # the finest that the meter knows
 
 
 def mark(session: Session) -> Mapping[str, str | int]:
@@ -23,13 +25,14 @@ def mark(session: Session) -> Mapping[str, str | int]:
 
 
 def tick(session: Session, minute: int) -> Event:
-    """The meter's reading at a full minute."""
+    """The meter's reading as a full minute ends and the next one, which is billed once it has started, begins."""
     at = session.started_at + MINUTE * minute
+    begun = at + MOMENT
     running = replace(session, settlement=None, settled=False)
     data: dict[str, str | int] = {
         "sessionId": session.id,
-        "consumed": running.consumed(at).units,
-        "remaining": running.remaining(at).units,
+        "consumed": running.consumed(begun).units,
+        "remaining": running.remaining(begun).units,
     }
     return Event(session_topic(session.id), session.version + minute, EventType.SESSION_DOF_UPDATED, at, data)
 

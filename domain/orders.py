@@ -189,6 +189,12 @@ class Order:
         return self._verdict is not None and self._verdict.kind is FactKind.REJECTED
 
     @property
+    def refunded(self) -> Money | None:
+        """What of the payment went back, disputes apart; None where there is none that can be read."""
+        paid = self._payment.money if self._payment else None
+        return None if paid is None else Money(self._given_back, paid.currency)
+
+    @property
     def outcome(self) -> PurchaseStatus:
         """How the purchase stands: like the target, a function of the facts, whatever order they came in."""
         if self.target > ZERO:
@@ -202,8 +208,10 @@ class Order:
     @property
     def doubts(self) -> tuple[str, ...]:
         """Why a human must look, in the order of the facts' keys. What the last decision knew of is settled; whatever
-        is in doubt after it is asked again."""
-        settled = self._verdict.seen if self._verdict else ()
+        is in doubt after it is asked again. Of what was cancelled nothing is due, whatever is in doubt."""
+        if self.is_cancelled:
+            return ()
+        settled = self._settled
         fresh = [(key, fact) for key, fact in sorted(self.facts.items()) if key not in settled]
         told = [fact.doubt for _, fact in fresh if fact.doubt]
         told += [text for _, fact in fresh if (text := self._foreign(fact))]
@@ -221,15 +229,28 @@ class Order:
         return max(made, key=lambda fact: len(fact.seen), default=None)
 
     @property
-    def _paid(self) -> Fact | None:
-        """The payment, where it is beyond doubt or an admin has valued it: an order is paid once, whoever tells it."""
+    def _settled(self) -> tuple[str, ...]:
+        """The keys that the last decision knew of. One that was stored without them knew what had been told by then."""
         verdict = self._verdict
-        told = [(key, fact) for key, fact in sorted(self.facts.items()) if fact.kind is FactKind.PAID]
-        payments = [fact for key, fact in told if verdict is None or key in verdict.seen]
-        certain = next((fact for fact in payments if fact.doubt is None), None)
-        if verdict is None or not payments:
-            return certain
-        return replace(certain or payments[0], dof=verdict.dof, doubt=None)
+        if verdict is None:
+            return ()
+        return verdict.seen or tuple(key for key, fact in self.facts.items() if fact.at <= verdict.at)
+
+    @property
+    def _payment(self) -> Fact | None:
+        """The payment that counts or may count: one beyond doubt before others, and none that the last decision did not
+        know of. An order is paid once, whoever tells it."""
+        settled = self._settled if self.is_decided else self.facts
+        told = [fact for key, fact in sorted(self.facts.items()) if fact.kind is FactKind.PAID and key in settled]
+        return next((fact for fact in told if fact.doubt is None), told[0] if told else None)
+
+    @property
+    def _paid(self) -> Fact | None:
+        """The payment, where it is beyond doubt or an admin has valued it."""
+        payment, verdict = self._payment, self._verdict
+        if payment is None or verdict is None:
+            return payment if payment is not None and payment.doubt is None else None
+        return replace(payment, dof=verdict.dof, doubt=None)
 
     def _counted(self, fact: Fact) -> bool:
         """Whether the fact alone brings DOF: a payment beyond doubt, or an admin's yes."""
@@ -237,7 +258,7 @@ class Order:
 
     def _foreign(self, fact: Fact) -> str | None:
         """What to ask of money that went back in another currency than the payment's, once there is one."""
-        if self._paid is None or fact.money is None or self._in_currency(fact.money):
+        if self._payment is None or fact.money is None or self._in_currency(fact.money):
             return None
         if fact.kind in FLOODABLE:
             return f"a refund gave {fact.money.currency} back, which is not what was paid"
@@ -281,12 +302,12 @@ class Order:
         return fact.money.minor_units if fact.money is not None and self._in_currency(fact.money) else 0
 
     def _in_currency(self, money: Money) -> bool:
-        paid = self._paid
-        if paid is None or paid.money is None:
+        paid = self._payment.money if self._payment else None
+        if paid is None:
             return False
         # Read without its currency, an amount was taken for hundredths; of yen it would be a hundred times too much.
-        assumed = money.currency == NO_CURRENCY and minor_digits(paid.money.currency) == minor_digits(NO_CURRENCY)
-        return assumed or money.currency == paid.money.currency
+        assumed = money.currency == NO_CURRENCY and minor_digits(paid.currency) == minor_digits(NO_CURRENCY)
+        return assumed or money.currency == paid.currency
 
 
 def _is_contest(kinds: set[FactKind]) -> bool:

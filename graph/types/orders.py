@@ -21,6 +21,7 @@ class Order:
     reference: str
     reason: str | None = strawberry.field(description="Why it waits; null once it is decided.")
     paid: Money | None
+    refunded: Money | None = strawberry.field(description="What of `paid` went back; disputes are not in it.")
     applied: Dof
     user_id: strawberry.ID | None
     purchase_id: strawberry.ID | None
@@ -35,6 +36,7 @@ class Order:
             reference=record.reference,
             reason=record.review,
             paid=Money.of(paid) if paid else None,
+            refunded=Money.of(record.refunded) if record.refunded else None,
             applied=record.applied,
             user_id=strawberry.ID(record.user_id) if record.user_id else None,
             purchase_id=strawberry.ID(record.purchase_id) if record.purchase_id else None,

@@ -188,7 +188,15 @@ SHELVES = (
         deep=PEOPLE_OF,
         rpcs=4,
     ),
-    Shelf("Query.reviewQueue", "root", "reviewQueue", ORDERS, _order, deep="paid { amount }", rpcs=2),
+    Shelf(
+        "Query.reviewQueue",
+        "root",
+        "reviewQueue",
+        ORDERS,
+        _order,
+        deep="paid { amount } refunded { amount currency }",
+        rpcs=2,
+    ),
     Shelf("Query.deadLetters", "root", "deadLetters", OUTBOX, _dead, deep="task", rpcs=2),
     Shelf("Query.ledgerEntries", "root", "ledgerEntries", ENTRIES, _entry, deep="postings { amount }", rpcs=9),
     Shelf(

@@ -110,11 +110,17 @@ def test_an_hour_alone() -> None:
     lived = story([], NOW + 3 * MINUTE)
     assert [(event.sequence, event.at, event.data.get("consumed")) for event in lived.heard] == [
         (1, NOW, None),
-        (2, NOW + MINUTE, 100),
-        (3, NOW + 2 * MINUTE, 200),
-        (4, NOW + 3 * MINUTE, 300),
+        (2, NOW + MINUTE, 200),  # the first minute is over, and the second, which has started, is billed
+        (3, NOW + 2 * MINUTE, 300),
+        (4, NOW + 3 * MINUTE, 400),
     ]
     assert {event.topic for event in lived.heard} == {f"session:{lived.session.id}"}
+
+
+def test_the_last_reading_is_the_whole_price() -> None:
+    alone = session()
+    last = meter_feed.tick(alone, alone.total_minutes)
+    assert (last.data["consumed"], last.data["remaining"]) == (alone.held.units, 0)
 
 
 def test_the_end_is_told_with_its_own_moment() -> None:

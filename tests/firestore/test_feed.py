@@ -212,14 +212,14 @@ async def live(world: World, session: Session) -> None:
 
 STORY = [
     (1, EventType.SESSION_STARTED, None),
-    (2, EventType.SESSION_DOF_UPDATED, 100),
-    (3, EventType.SESSION_DOF_UPDATED, 200),
+    (2, EventType.SESSION_DOF_UPDATED, 200),
+    (3, EventType.SESSION_DOF_UPDATED, 300),
     (4, EventType.SESSION_DOF_UPDATED, 350),  # the report, in the third minute
-    (5, EventType.SESSION_DOF_UPDATED, 350),
-    (6, EventType.SESSION_DOF_UPDATED, 450),
+    (5, EventType.SESSION_DOF_UPDATED, 450),
+    (6, EventType.SESSION_DOF_UPDATED, 550),
     (7, EventType.SESSION_DOF_UPDATED, 550),  # the extension, in the fifth
-    (8, EventType.SESSION_DOF_UPDATED, 550),
-    (9, EventType.SESSION_DOF_UPDATED, 650),
+    (8, EventType.SESSION_DOF_UPDATED, 650),
+    (9, EventType.SESSION_DOF_UPDATED, 750),
     (10, EventType.SESSION_ENDED, None),
 ]
 
@@ -324,7 +324,7 @@ async def test_a_change_that_became_visible_late_is_a_gap(world: World) -> None:
         await asyncio.sleep(0)
         await poke(world)
         world.now = NOW + MINUTE + TICK_GRACE
-        assert shown(await waiting) == [(2, EventType.SESSION_DOF_UPDATED, 100)]
+        assert shown(await waiting) == [(2, EventType.SESSION_DOF_UPDATED, 200)]
         began = NOW + 50 * SECOND
         await world.store.sessions.record_usage(MAX, Usage(session.id, 1, Dof(50), 1, None, False), began)
         (gap,) = await take(source, 1)

@@ -28,7 +28,7 @@ from firestore.memory import MemoryBackend
 from firestore.orders import Decision
 from firestore.rows import InboxRow, RowState
 from tests import make
-from tests.make import BRONZE, CANCEL, NOW, SILVER, World, facts, paid, refund, user_id, wish
+from tests.make import BRONZE, CANCEL, MINUTE, NOW, SILVER, World, facts, paid, refund, user_id, wish
 
 MAX, EVE = user_id("max"), user_id("eve")
 DONE, PENDING = TransactionStatus.COMPLETED, TransactionStatus.PENDING
@@ -481,6 +481,35 @@ async def test_a_rejected_order_is_nobodys_whatever_is_told_again(world: World) 
     order = await world.absorb(told)
     assert (order.user_id, order.applied, order.in_review) == (None, ZERO, False)
     assert await world.wallet("later") == (0, 0, 0)
+
+
+async def test_a_decision_of_old_stands(world: World) -> None:
+    """One that was stored before decisions named what they knew of: the same delivery again takes nothing back."""
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    told = facts(paid(minor_units=399), purchase_id=purchase.id)
+    order = await world.absorb(told)
+    order = await world.store.orders.decide(Decision(order.id, user_id("root"), "a discount", Dof(120_000)), NOW)
+    old = {key: replace(fact, seen=()) for key, fact in order.facts.items()}
+    await world.put(ORDERS, replace(order, facts=old))
+    assert await world.store.orders.reconcile(told, NOW + MINUTE) is False
+    order = await world.absorb(told)
+    assert (order.applied, order.review, await world.wallet("max")) == (Dof(120_000), None, (120_000, 0, 0))
+
+
+async def test_what_was_cancelled_waits_for_nobody(world: World) -> None:
+    purchase = await begin(world)
+    order = await world.absorb(facts(paid(minor_units=399), purchase_id=purchase.id))
+    assert order.in_review
+    order = await world.absorb(facts(CANCEL))
+    assert (order.review, order.in_review, order.applied) == (None, False, ZERO)
+    assert await status_of(world, purchase) == "FAILED"
+
+
+async def test_what_went_back_of_a_doubted_payment_is_shown(world: World) -> None:
+    purchase = await begin(world)
+    order = await world.absorb(facts(paid(minor_units=399), refund(1, 399), purchase_id=purchase.id))
+    assert (order.in_review, order.refunded) == (True, Money(399, "USD"))
 
 
 async def test_a_payment_after_a_decision_is_asked_about(world: World) -> None:

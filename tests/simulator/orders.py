@@ -83,9 +83,12 @@ class Planned:
     @property
     def waits(self) -> bool:
         """Whether a human is asked, and has not answered."""
-        return (not self.right and self.paid is not None and self.approve is None) or (
-            self.is_contested and self.won is None
-        )
+        return (self.is_doubted and self.approve is None) or (self.is_contested and self.won is None)
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether somebody must say what its payment is worth: of what was cancelled nothing is due in any case."""
+        return not self.right and self.paid is not None and not self.cancelled
 
     def _fate(self, how: str) -> str:
         """What a dispute's way comes to."""
@@ -120,7 +123,7 @@ def plan(world: World, name: str, rail: Rail, sku: str, quantity: int, purchase_
     order.cancelled = rng.random() < 0.15
     if not order.right:
         order.approve = rng.choice((None, True, False))
-    if order.is_contested and (order.right or order.paid is None or order.approve is not None):
+    if order.is_contested and (not order.is_doubted or order.approve is not None):
         order.won = rng.choice((None, True, False))  # what is doubted of the payment is decided first
     return order
 
@@ -210,7 +213,7 @@ def _telling(head: dict[str, Any], fact: dict[str, Any]) -> Delivery:
 async def decide(world: World, order: Planned) -> None:
     """An admin's decisions on an order that waits; one that does not wait is left as it is."""
     dof = Dof(package_of(order.sku)[0] * order.quantity)
-    if order.approve is not None and order.paid is not None:
+    if order.approve is not None and order.is_doubted:
         await _decided(world, Decision(order.id, ADMIN, "looked at it", dof if order.approve else None, _buyer(order)))
     if order.won is not None:
         await _decided(world, Decision(order.id, ADMIN, "asked the bank", dof if order.won else None, _buyer(order)))

@@ -11,31 +11,40 @@ from tests.simulator.second_names import PARTIES, Doc, Shelf, mark_of, name_of, 
 def _money(order: Doc) -> tuple[Doc | None, int, bool]:
     """The payment that counts with the DOF that it buys, the minor units that went back, and an open dispute."""
     facts = order["facts"]
-    word = _word(order)
-    paid = [facts[key] for key in sorted(facts) if facts[key]["kind"] == "PAID" and (not word or key in word["seen"])]
-    paid.sort(key=lambda fact: fact["doubt"] is not None)
-    payment: Doc | None = paid[0] if paid and (word or paid[0]["doubt"] is None) else None
+    word, payment = _word(order), _payment(order)
     if payment is not None and word is not None:
-        payment = {**payment, "dof": word["dof"] if word["kind"] == "APPROVED" else 0}
+        payment = {**payment, "dof": word["dof"] if word["kind"] == "APPROVED" else 0, "doubt": None}
     disputes = _disputes(order)
     is_open = any(_fate(facts, told) == "open" for told in disputes.values())
-    if payment is None or payment["money"] is None:
-        return payment, 0, is_open
-    currency = payment["money"]["currency"]
-
-    def units(fact: Doc) -> int:
-        money = fact["money"]
-        return money["minor_units"] if money is not None and money["currency"] in (currency, "XXX") else 0
-
-    failed = {fact["subject"] for fact in facts.values() if fact["kind"] == "REFUND_FAILED"}
-    refunds = {key: units(fact) for key, fact in facts.items() if fact["kind"] == "REFUND"}
-    came_back = sum(refunds[key] for key in refunds if key in failed)
-    totals = [units(fact) for fact in facts.values() if fact["kind"] == "REFUNDED_TOTAL"]
-    back = max([sum(refunds.values()) - came_back, 0] + [total - came_back for total in totals])
+    if payment is None or payment["doubt"] is not None:
+        return None, 0, is_open
+    back = _refunded(order, payment)
     for told in disputes.values():
         if _fate(facts, told) in ("open", "lost"):
-            back += max(units(fact) for fact in told)
+            back += max(_units(payment, fact) for fact in told)
     return payment, back, is_open
+
+
+def _payment(order: Doc) -> Doc | None:
+    """The payment that counts, or would if it were not in doubt."""
+    facts = order["facts"]
+    known = _known(order)
+    paid = [facts[key] for key in sorted(facts) if facts[key]["kind"] == "PAID" and key in known]
+    return min(paid, key=lambda fact: fact["doubt"] is not None, default=None)
+
+
+def _units(payment: Doc, fact: Doc) -> int:
+    money, paid = fact["money"], payment["money"]
+    return money["minor_units"] if money and paid and money["currency"] in (paid["currency"], "XXX") else 0
+
+
+def _refunded(order: Doc, payment: Doc) -> int:
+    facts = order["facts"]
+    failed = {fact["subject"] for fact in facts.values() if fact["kind"] == "REFUND_FAILED"}
+    refunds = {key: _units(payment, fact) for key, fact in facts.items() if fact["kind"] == "REFUND"}
+    came_back = sum(refunds[key] for key in refunds if key in failed)
+    totals = [_units(payment, fact) for fact in facts.values() if fact["kind"] == "REFUNDED_TOTAL"]
+    return int(max([sum(refunds.values()) - came_back, 0] + [total - came_back for total in totals]))
 
 
 def _word(order: Doc) -> Doc | None:
@@ -44,6 +53,14 @@ def _word(order: Doc) -> Doc | None:
     for number in range(1, len(order["facts"]) + 1):
         last = order["facts"].get("decision" if number == 1 else f"decision:{number}", last)
     return last
+
+
+def _known(order: Doc) -> set[str]:
+    """The facts that the last word knew of, all where there is none; one of old knew what had been told before it."""
+    word, facts = _word(order), order["facts"]
+    if word is None:
+        return set(facts)
+    return set(word["seen"]) or {key for key, fact in facts.items() if fact["at"] <= word["at"]}
 
 
 def _disputes(order: Doc) -> Mapping[str, list[Doc]]:
@@ -95,7 +112,7 @@ def state(order: Doc) -> str:
         return "FAILED"
     if _money(order)[0] is not None:
         return "REFUNDED"
-    return "FAILED" if any(fact["kind"] == "CANCEL" for fact in order["facts"].values()) else "PENDING"
+    return "FAILED" if any(fact["kind"] == "CANCEL" for fact in facts) else "PENDING"
 
 
 def too_much(order: Doc) -> bool:
@@ -162,9 +179,12 @@ def _whose(shelves: Mapping[str, Shelf], id_: str, order: Doc) -> Iterator[str]:
 
 
 def _is_doubted(order: Doc) -> bool:
-    """Whether the facts that the last word did not know of leave a doubt."""
-    word, payment = _word(order), _money(order)[0]
-    fresh = [fact for key, fact in order["facts"].items() if not word or key not in word["seen"]]
+    """Whether the facts that the last word did not know of leave a doubt about an order that was not cancelled."""
+    word, payment = _word(order), _payment(order)
+    if any(fact["kind"] == "CANCEL" for fact in order["facts"].values()):
+        return False
+    known_of = _known(order) if word else ()
+    fresh = [fact for key, fact in order["facts"].items() if key not in known_of]
     if any(fact["doubt"] or (word and fact["kind"] == "PAID") for fact in fresh):
         return True
     if payment is None:
