@@ -14,6 +14,7 @@ from domain.money import DOF_MAX, ZERO, Dof
 from domain.pricing import HireUnit, Leg, Pricing, Quote, SessionConfiguration
 from domain.revenue import ALL_TO_PLATFORM, Shares
 from domain.sessions import Session, SessionType
+from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import Viewer
 
 FREE = Pricing(ZERO, ZERO, ZERO)
@@ -158,3 +159,21 @@ def extension(session: Session, unit: HireUnit, quantity: int) -> Quote:
 def transaction_id(session_id: str, hirer_id: str) -> str:
     """The id of what the hirer sees of a session that holds."""
     return derived_id(Kind.TRANSACTION, "session", session_id, hirer_id)
+
+
+def transaction(session: Session, available: Dof, now: datetime) -> Transaction:
+    """What the hirer sees of a session that holds: `available` is what the hold has left."""
+    assert session.transaction_id is not None, "a session that holds has its transaction"
+    return Transaction(
+        id=session.transaction_id,
+        user_id=session.hirer_id,
+        type=TransactionType.HIRE,
+        status=TransactionStatus.PENDING,
+        amount=-session.held.units,
+        created_at=now,
+        available_after=available.units,
+        counterparty_id=session.owner_id if session.owner_id != session.hirer_id else None,
+        agent_id=session.agent_id,
+        session_id=session.id,
+        payment_method=PaymentMethod.WALLET,
+    )

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     ORDER = "ord"
     ACCRUAL = "acc"
     USAGE = "usg"
+    ENDING = "fin"
     INBOX = "inb"
     OUTBOX = "out"
     DEVICE = "dev"

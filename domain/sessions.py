@@ -220,6 +220,14 @@ class UsageRecord:
     crashed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a client's key has ended: with another session it is refused (product.md, ruling 12). Kept for ever."""
+
+    id: str
+    session_id: str
+
+
 LATENCY_MS_MAX = 600_000  # ten minutes: beyond it the client's clock is wrong
 INTERACTIONS_MAX = 1_000_000
 SEQUENCE_MAX = 2**31 - 1  # GraphQL's Int

@@ -25,7 +25,7 @@ from domain.receipts import Digest, Run
 from domain.reports import Report, ReportTally
 from domain.revenue import Accrual
 from domain.reviews import Review, Vote
-from domain.sessions import Session, UsageRecord
+from domain.sessions import Ending, Session, UsageRecord
 from domain.transactions import Transaction
 from domain.users import User
 from domain.wallets import Wallet
@@ -40,6 +40,7 @@ LISTINGS = Collection("listings", Listing)
 TALLIES = Collection("tallies", Tally)
 SESSIONS = Collection("sessions", Session, sealed=True)
 USAGE = Collection("usage", UsageRecord, sealed=True)
+ENDINGS = Collection("endings", Ending)
 REVIEWS = Collection("reviews", Review)
 VOTES = Collection("votes", Vote)
 WALLETS = Collection("wallets", Wallet, sealed=True)

@@ -13,12 +13,11 @@ from domain.ledger import EntryKind
 from domain.money import Dof
 from domain.policy import Policy
 from domain.pricing import HireUnit, Quote, SessionConfiguration
-from domain.sessions import EndReason, Session, SessionStatus, SessionType, UsageRecord
-from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
+from domain.sessions import Ending, EndReason, Session, SessionStatus, SessionType, UsageRecord
 from domain.users import require_active
 from domain.wallets import Wallet
 from firestore.backend import Backend, Filter, Order, Query
-from firestore.collections import AGENTS, LISTINGS, SESSIONS, TRANSACTIONS, USAGE, USERS, WALLETS
+from firestore.collections import AGENTS, ENDINGS, LISTINGS, SESSIONS, TRANSACTIONS, USAGE, USERS, WALLETS
 from firestore.commit import Commits, Tx
 from firestore.keys import key_paths, spend
 from firestore.ledger import enter, wallet_of
@@ -135,7 +134,7 @@ class Sessions:
             )
             spend(tx, key_id, priced.total, now)
             wallet = self._hold(tx, session, priced.total, EntryKind.HOLD, (session_id,), now)
-            tx.create(TRANSACTIONS, _hire_transaction(session, wallet, now))
+            tx.create(TRANSACTIONS, hiring.transaction(session, wallet.available, now))
             return self._start(tx, session, now), wallet
 
         return await self._commits.run(body, lane=viewer_id)
@@ -185,7 +184,7 @@ class Sessions:
             spend(tx, key_id, session.held, now)
             if session.held:
                 wallet = self._hold(tx, session, session.held, EntryKind.HOLD, (session_id,), now)
-                tx.create(TRANSACTIONS, _hire_transaction(session, wallet, now))
+                tx.create(TRANSACTIONS, hiring.transaction(session, wallet.available, now))
             return self._start(tx, session, now)
 
         return await self._commits.run(body, lane=viewer_id)
@@ -285,26 +284,28 @@ class Sessions:
         self, viewer_id: str, session_id: str, key: str, now: datetime, *, moderator: bool = False
     ) -> tuple[Session, Wallet]:
         """End and settle. The hirer, the owner or a moderator may; the wallet is the hirer's. Two RPCs for the hirer,
-        three for another.
-
-        Raises NotFound; SessionOver when it was settled before under another key.
+        three for another. Raises NotFound, IdempotencyConflict; SessionOver once it is settled under another key.
         """
         require_key(key)
         if not is_id(session_id, Kind.SESSION):
             raise NotFound("session")
-        mark = fingerprint(viewer_id, key)
+        mark, ending_id = fingerprint(viewer_id, key), derived_id(Kind.ENDING, viewer_id, key)
 
         async def body(tx: Tx) -> tuple[Session, Wallet]:
             held_by = TRANSACTIONS.at(hiring.transaction_id(session_id, viewer_id))
-            await tx.read(SESSIONS.at(session_id), WALLETS.at(viewer_id), held_by)
+            await tx.read(SESSIONS.at(session_id), WALLETS.at(viewer_id), held_by, ENDINGS.at(ending_id))
             session = tx.get(SESSIONS, session_id)
             if session is None or not (moderator or viewer_id in (session.hirer_id, session.owner_id)):
                 raise NotFound("session")
+            before = tx.get(ENDINGS, ending_id)
+            if before is not None and before.session_id != session_id:
+                raise IdempotencyConflict
             await tx.read(WALLETS.at(session.hirer_id), *_transaction_paths(session))
             if session.settlement is not None:
                 if session.end_key == mark:
                     return session, wallet_of(tx, session.hirer_id)
                 raise SessionOver("This session has ended and is settled: read it with session(id).")
+            tx.create(ENDINGS, Ending(ending_id, session_id))
             reason = EndReason.MODERATED
             if viewer_id == session.hirer_id:
                 reason = EndReason.ENDED_BY_HIRER
@@ -381,20 +382,3 @@ def _replay(known: Session | None, mark: str) -> Session | None:
 
 def _transaction_paths(session: Session) -> list[str]:
     return [TRANSACTIONS.at(session.transaction_id)] if session.transaction_id else []
-
-
-def _hire_transaction(session: Session, wallet: Wallet, now: datetime) -> Transaction:
-    assert session.transaction_id is not None, "a session that holds has its transaction"
-    return Transaction(
-        id=session.transaction_id,
-        user_id=session.hirer_id,
-        type=TransactionType.HIRE,
-        status=TransactionStatus.PENDING,
-        amount=-session.held.units,
-        created_at=now,
-        available_after=wallet.available.units,
-        counterparty_id=session.owner_id if session.owner_id != session.hirer_id else None,
-        agent_id=session.agent_id,
-        session_id=session.id,
-        payment_method=PaymentMethod.WALLET,
-    )

@@ -192,7 +192,9 @@ ExtendSessionResult = Annotated[
 RecordUsageResult = Annotated[
     RecordUsagePayload | NotFound | SessionOver | IdempotencyConflict, strawberry.union("RecordUsageResult")
 ]
-EndSessionResult = Annotated[EndSessionPayload | NotFound | SessionOver, strawberry.union("EndSessionResult")]
+EndSessionResult = Annotated[
+    EndSessionPayload | NotFound | SessionOver | IdempotencyConflict, strawberry.union("EndSessionResult")
+]
 
 
 RefundSessionResult = Annotated[

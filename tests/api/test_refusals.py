@@ -299,6 +299,12 @@ REFUSALS = (
     Refusal("recordUsage", "IdempotencyConflict", sent=lambda _: {"dof": 6}, before=_done("recordUsage")),
     Refusal("endSession", "NotFound", "cleo"),
     Refusal("endSession", "SessionOver", before=_over),
+    Refusal(
+        "endSession",
+        "IdempotencyConflict",
+        sent=lambda market: {"sessionId": market.ids.reviewed},
+        before=_done("endSession"),
+    ),
     Refusal("refundSession", "NotFound", sent=_to(Kind.SESSION, "sessionId")),
     Refusal("refundSession", "Conflict", sent=lambda market: {"sessionId": market.ids.running}),
     Refusal("refundSession", "IdempotencyConflict", sent=lambda _: {"amount": 6}, before=_done("refundSession")),

@@ -7,6 +7,7 @@ from firestore.personal import FORGOTTEN, PROFILE, SHELVES, USAGE
 from firestore.records import Collection
 
 OF_NOBODY = {
+    "endings": "the hash of a key that ended a session: the session is exported",
     "tallies": "what a session was counted for",
     "inbox": "webhooks as they came: cleaned with their order",
     "outbox": "what a commit told, by ids, for some days",

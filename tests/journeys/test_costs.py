@@ -156,7 +156,7 @@ async def test_a_hire_and_all_that_comes_of_it(stand: Shop) -> None:
     with stand.costs(rpcs=1, rounds=1):
         await player.ask("query ($id: ID!) { session(id: $id) { status dofConsumed } }", id=session_id)
     ending = {"sessionId": session_id, "idempotencyKey": "end"}
-    with stand.costs(rpcs=3, rounds=3, writes=7):  # who may end it is read first
+    with stand.costs(rpcs=3, rounds=3, writes=8):  # who may end it is read first
         await player.act("endSession", ending, SESSION)
     await stand.quiet()  # the task that counts the end writes the listing, too
     review = {"sessionId": session_id, "rating": 5, "comment": "Good."}
