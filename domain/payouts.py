@@ -96,10 +96,10 @@ def set_aside(wallet: Wallet, amount: Dof) -> Move:
 
 
 def sent(payout: Payout, transfer_id: str) -> Payout:
-    """The provider has taken the transfer. A payout that ended meanwhile stays ended."""
-    if payout.state is not PayoutState.REQUESTED:
-        return payout
-    return replace(payout, state=PayoutState.SENT, transfer_id=transfer_id)
+    """The provider has taken the transfer. A payout that ended meanwhile stays ended, and its transfer is known still:
+    what fails later is brought back by it. The first transfer that is told stays the payout's."""
+    state = PayoutState.SENT if payout.state is PayoutState.REQUESTED else payout.state
+    return replace(payout, state=state, transfer_id=payout.transfer_id or transfer_id)
 
 
 def paid(payout: Payout, now: datetime) -> Payout:

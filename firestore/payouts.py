@@ -114,18 +114,30 @@ class Payouts:
         (found,) = await self._backend.get_many([PAYOUTS.at(payout_id)])
         return None if found is None else PAYOUTS.decode(found)
 
-    async def note_sent(self, payout_id: str, transfer_id: str, row_id: str | None) -> None:
-        """Note that the provider has taken the transfer. Two RPCs."""
+    async def note_sent(self, payout_id: str, transfer_id: str, row_id: str | None) -> Payout | None:
+        """Note that the provider has taken the transfer, and give the payout as it is then. Two RPCs or three.
 
-        async def body(tx: Tx) -> None:
+        The row of one that has FAILED is left open: its DOF are back, so its transfer has to come back before the row
+        is done. None for a payout that nobody knows: it is another system's.
+        """
+
+        async def body(tx: Tx) -> Payout | None:
             before = await tx.load(PAYOUTS, payout_id)
-            assert before is not None, "what was sent was requested"
+            if before is None:
+                await tx.finish(row_id)
+                return None
             after = payouts.sent(before, transfer_id)
             if after != before:
                 tx.put(PAYOUTS, after)
-            await tx.finish(row_id)
+                if after.concluded_at is not None:
+                    known = await tx.load(TRANSACTIONS, after.transaction_id)
+                    assert known is not None, "a payout has its transaction"
+                    tx.put(TRANSACTIONS, replace(known, external_reference=after.transfer_id))
+            if after.state is not PayoutState.FAILED:
+                await tx.finish(row_id)
+            return after
 
-        await self._commits.run(body)
+        return await self._commits.run(body)
 
     async def conclude(self, payout_id: str, failure: str | None, now: datetime, row_id: str | None = None) -> None:
         """The bank has the money, or it comes back, once, whatever is told in which order. Two RPCs or three.

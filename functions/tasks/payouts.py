@@ -55,7 +55,7 @@ class SendPayout:
             log.warning("payout rejected", payout=payout.id, code=str(reason)[:80])
             await store.payouts.conclude(payout.id, str(reason)[:200], now, row_id)
             return
-        await store.payouts.note_sent(payout.id, transfer_id, row_id)
+        await note_transfer(store, self._gateway, payout.id, transfer_id, row_id)
 
 
 class ApplyPayout:
@@ -74,12 +74,14 @@ class ApplyPayout:
                     await store.payouts.keep_account(owner, told.id, told.ready, told.missing, now)
             case TransferTold(returned=True, payout_id=str(payout_id)):
                 await store.payouts.conclude(payout_id, "the transfer came back", now)
+            case TransferTold(returned=False, payout_id=str(payout_id)):
+                await note_transfer(store, self._gateway, payout_id, told.id)
             case BankPayout(status=BankStatus.PAID):
                 for payout_id in await self._ours(told):
                     await store.payouts.conclude(payout_id, None, now)
             case BankPayout(status=BankStatus.FAILED | BankStatus.CANCELED):
                 for payout_id in await self._ours(told):
-                    await self._take_back(store, payout_id, told.failure or "the bank sent it back", now)
+                    await take_back(store, self._gateway, payout_id, told.failure or "the bank sent it back", now)
         await store.outbox.finish(row_id)
 
     async def _ours(self, told: BankPayout) -> tuple[str, ...]:
@@ -88,11 +90,37 @@ class ApplyPayout:
             return (told.payout_id,)
         return await self._gateway.paid_out(told.account_id, told.id) if self._gateway else ()
 
-    async def _take_back(self, store: Store, payout_id: str, reason: str, now: datetime) -> None:
-        """The money lies with the creator's account: bring the transfer back first, then the DOF."""
-        payout = await store.payouts.get(payout_id)
-        if payout is None:
-            return
-        if payout.transfer_id is not None and self._gateway is not None:
-            await self._gateway.reverse(payout.transfer_id, key=f"reverse:{payout_id}")
-        await store.payouts.conclude(payout_id, reason, now)
+
+async def note_transfer(
+    store: Store, gateway: PayoutGateway | None, payout_id: str, transfer_id: str, row_id: str | None = None
+) -> None:
+    """Note the transfer of a payout, whoever tells of it: its own answer, an event that heals a lost answer, or the
+    books. One whose payout has failed meanwhile is brought back, since its DOF are back already."""
+    payout = await store.payouts.note_sent(payout_id, transfer_id, row_id)
+    if payout is None:
+        return
+    if payout.transfer_id != transfer_id:  # money went out twice: which one is to come back is for a human to say
+        log.error("payout has a second transfer", payout=payout_id, first=payout.transfer_id, second=transfer_id)
+    elif payout.state is PayoutState.FAILED and gateway is not None:
+        await gateway.reverse(transfer_id, key=f"reverse:{payout_id}")
+    if payout.state is PayoutState.FAILED and row_id is not None:
+        await store.outbox.finish(row_id)
+
+
+async def take_back(store: Store, gateway: PayoutGateway | None, payout_id: str, reason: str, now: datetime) -> None:
+    """The money lies with the creator's account: bring the transfer back first, then the DOF.
+
+    A transfer whose answer was lost is looked for: without it the DOF would come back, and the money would stay.
+    """
+    payout = await store.payouts.get(payout_id)
+    if payout is None:
+        return
+    transfer_id = payout.transfer_id
+    if gateway is not None:
+        if transfer_id is None:
+            transfer_id = await gateway.find_transfer(payout_id)
+            if transfer_id is not None:
+                await store.payouts.note_sent(payout_id, transfer_id, None)
+        if transfer_id is not None:
+            await gateway.reverse(transfer_id, key=f"reverse:{payout_id}")
+    await store.payouts.conclude(payout_id, reason, now)

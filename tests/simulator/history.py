@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -17,6 +17,8 @@ from domain.money import DOF_MAX
 from domain.purchases import Rail
 from firestore.audit import audit, books_of
 from functions.schedule.rounds import sweep
+from functions.tasks.payouts import take_back
+from integrations.services import PayoutGateway
 from tests.nouns import user_id
 from tests.simulator import orders, second_checker
 from tests.simulator.orders import Planned
@@ -217,7 +219,11 @@ class _History:
             for _ in range(20):
                 process = self.world.process()
                 try:
-                    await process.store.payouts.conclude(payout_id, failure, process.clock())
+                    if failure is None:
+                        await process.store.payouts.conclude(payout_id, None, process.clock())
+                    else:
+                        gateway = cast(PayoutGateway, self.world.bank)
+                        await take_back(process.store, gateway, payout_id, failure, process.clock())
                     break
                 except (Killed, Unavailable):
                     await asyncio.sleep(1)
@@ -270,6 +276,9 @@ class _History:
             due = "FAILED" if fate and any(fate) else "PAID"
             if fate is not None and payout["state"] != due and not self._is_full(payout["id"]):
                 world.problems.append(f"{path} is {payout['state']}, and the bank told {fate}")
+            kept = path.startswith("payouts/") and payout["id"] in world.bank.transfers.keys() - world.bank.reversed
+            if kept and payout["state"] == "FAILED":
+                world.problems.append(f"{path} has failed, and its transfer was not brought back")
         counted: set[str] = set()
         disputes = dict.fromkeys(map(user_id, PLAYERS), 0)
         for order in self.orders:

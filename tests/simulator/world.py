@@ -82,6 +82,7 @@ class Bank:
     def __init__(self, world: World) -> None:
         self._world = world
         self.transfers: dict[str, str] = {}
+        self.reversed: set[str] = set()
         self._closed: dict[str, bool] = {}
         self.told: dict[str, tuple[str | None, ...]] = {}
 
@@ -110,6 +111,13 @@ class Bank:
 
     async def find_transfer(self, payout_id: str) -> str | None:
         return self.transfers.get(payout_id)
+
+    async def reverse(self, transfer_id: str, *, key: str) -> None:
+        if self._world.rng.random() < self._world.faults.lost:
+            raise Unavailable("the simulated bank does not answer")
+        self.reversed.add(key.partition(":")[2])
+        if self._world.rng.random() < self._world.faults.unclear:
+            raise Unavailable("the simulated bank's answer was lost")
 
 
 class Process:
