@@ -103,6 +103,7 @@ class House:
             settings.schedule_seconds,
             settings.money_mode == "live",
             mirror=self.mirror,
+            payouts=self.rails.payouts,
             analytics=Ga4(ga4, settings.ga4_secret, key=self.secrets.cursor)
             if (ga4 := settings.ga4_measurement_id)
             else None,

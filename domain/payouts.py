@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -100,6 +101,28 @@ def sent(payout: Payout, transfer_id: str) -> Payout:
     what fails later is brought back by it. The first transfer that is told stays the payout's."""
     state = PayoutState.SENT if payout.state is PayoutState.REQUESTED else payout.state
     return replace(payout, state=state, transfer_id=payout.transfer_id or transfer_id)
+
+
+def held_by(money: Money, made_at: datetime, known: Sequence[Payout]) -> tuple[Payout, ...] | None:
+    """Which of an account's payouts a payment to its bank holds, if the provider tells its amount and moment alone.
+
+    Only what had been moved to the account by then and had not ended before can be in it; where nothing is, nothing of
+    ours is. Of these, it holds the only one of its amount, or else all of them; None says that nobody can tell. What
+    has ended since stays in question, so that told a second time the answer is the same.
+    """
+    asked = [
+        each
+        for each in known
+        if each.transfer_id is not None
+        and each.created_at <= made_at
+        and (each.concluded_at is None or each.concluded_at >= made_at)
+    ]
+    alone = [each for each in asked if each.money == money]
+    if len(alone) == 1 or not asked:
+        return tuple(alone)
+    same = all(each.money.currency == money.currency for each in asked)
+    whole = same and sum(each.money.minor_units for each in asked) == money.minor_units
+    return tuple(asked) if whole else None
 
 
 def paid(payout: Payout, now: datetime) -> Payout:

@@ -47,6 +47,8 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
     ("orders", "in_review", "created_at"),
     ("orders", "rail", "shop", "email"),
     ("payouts", "user_id", "created_at desc"),
+    ("payouts", "account_id", "created_at desc"),
+    ("payouts", "state", "created_at"),
     ("transactions", "user_id", "created_at desc"),
     ("transactions", "user_id", "type", "created_at desc"),
     ("entries", "user_ids contains", "at desc"),

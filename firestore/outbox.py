@@ -131,6 +131,16 @@ class Outbox:
 
         return await self._commits.run(body)
 
+    async def give_up(self, row_id: str) -> None:
+        """Make a dead letter of a row whose task no further try can do, before somebody has decided. Two RPCs."""
+
+        async def body(tx: Tx) -> None:
+            row = await tx.load(OUTBOX, row_id)
+            if row is not None and row.state is RowState.PENDING:
+                tx.put(OUTBOX, replace(row, state=RowState.DEAD))
+
+        await self._commits.run(body)
+
     async def postpone_until(self, row_id: str, moment: datetime) -> None:
         """Let a row's task wait for another moment, in a commit of its own. Two RPCs, one if it is done or gone."""
 

@@ -27,6 +27,8 @@ from firestore.paging import Page, Position, read_page
 SEND_PAYOUT = "send_payout"
 SEND_WITHIN = timedelta(hours=20)  # Stripe forgets a key after 24 hours: an older try looks for its transfer first
 
+OF_ACCOUNT_MAX = 100  # of one creator's payouts, the newest: a bank takes days, not a hundred payouts
+
 
 class Payouts:
     """Every method raises Unavailable when Firestore does not answer; refusals change nothing."""
@@ -164,6 +166,21 @@ class Payouts:
         """A user's payouts, newest first. One RPC."""
         query = Query(PAYOUTS.name, (Filter("user_id", "==", user_id),), (Order("created_at", descending=True),))
         return await read_page(self._backend, PAYOUTS, query, first, after)
+
+    async def of_account(self, account_id: str) -> list[Payout]:
+        """The newest hundred payouts to an account of the provider's. One RPC."""
+        filters = (Filter("account_id", "==", account_id),)
+        query = Query(PAYOUTS.name, filters, (Order("created_at", descending=True),), OF_ACCOUNT_MAX)
+        return [PAYOUTS.decode(each) for each in await self._backend.query(query)]
+
+    async def page_of_state(
+        self, state: PayoutState, before: datetime, first: int, after: Position | None
+    ) -> Page[Payout]:
+        """Payouts that were asked for before then and stand there still, oldest first. One RPC."""
+        filters = (Filter("state", "==", state.value), Filter("created_at", "<", before))
+        return await read_page(
+            self._backend, PAYOUTS, Query(PAYOUTS.name, filters, (Order("created_at"),)), first, after
+        )
 
     def _pay(self, tx: Tx, payout: Payout, now: datetime) -> None:
         after = payouts.paid(payout, now)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from domain.errors import Unavailable
 from domain.ids import Kind, is_id
 from domain.money import Money
 from integrations.payloads import Malformed
-from integrations.services import PayoutAccount, PayoutRejected
+from integrations.services import BankPayout, FundsShort, PayoutAccount, PayoutRejected, TransferTold
 from integrations.stripe import DEADLINE_SECONDS, PAGE_DEADLINE_SECONDS, KeyReused, Refused, StripeApi, unavailable
-from integrations.stripe_events import PAYOUT_METADATA, USER_METADATA, read_account
+from integrations.stripe_events import PAYOUT_METADATA, USER_METADATA, read_account, read_payout, read_transfer
 from integrations.stripe_money import stripe_amount
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 PAGE = 100  # the most that Stripe gives at once
 ACCOUNT_PAGES_MAX = 10  # the newest thousand accounts: more than open in the day for which a key is remembered
 
-# What can never work, however often it is tried. Any other refusal, such as "balance_insufficient", is ours to mend,
-# and the payout waits: to call it dead would give the creator back what a transfer may already have moved.
+# What can never work, however often it is tried. Any other refusal is ours to mend, and the payout waits: to call it
+# dead would give the creator back what a transfer may already have moved.
 _FINAL = frozenset(
     {
         "account_closed",
@@ -36,6 +38,7 @@ _FINAL = frozenset(
         "transfers_not_allowed",
     }
 )
+_FUNDS_SHORT = "balance_insufficient"  # mended by the next sales, which may be a weekend away
 _GONE = frozenset({"account_closed", "account_invalid", "resource_missing"})
 
 
@@ -122,6 +125,8 @@ class StripePayouts:
         except Refused as refused:
             if refused.code in _FINAL:
                 raise PayoutRejected(refused.code) from None
+            if refused.code == _FUNDS_SHORT:
+                raise FundsShort("Stripe's balance does not cover the transfer yet.") from None
             raise _refusing("the transfer", refused) from None
         return _text(moved, "id")
 
@@ -134,6 +139,15 @@ class StripePayouts:
         ours = [each for each in _items(found) if _metadata(each).get(PAYOUT_METADATA) == payout_id]
         return _text(ours[-1], "id") if ours else None  # the newest comes first, and the first is the one that counted
 
+    async def transferred(self, transfer_id: str) -> TransferTold:
+        """How a transfer stands. Raises Unavailable."""
+        try:
+            return read_transfer(await self._api.ask(self._api.v1.transfers.retrieve_async(transfer_id)))
+        except Refused as refused:
+            raise _refusing("to tell of a transfer", refused) from None
+        except Malformed:
+            raise unavailable("a transfer that cannot be read") from None
+
     async def reverse(self, transfer_id: str, *, key: str) -> None:
         """Bring all of a transfer back. One that is back already is fine. Raises Unavailable."""
         try:
@@ -143,6 +157,23 @@ class StripePayouts:
         except Refused as refused:
             if not await self._is_back(transfer_id):
                 raise _refusing("the reversal", refused) from None
+
+    async def bank_payouts(self, account_id: str, since: datetime) -> tuple[BankPayout, ...]:
+        """The newest hundred since then, oldest first. One that cannot be read is left out. Raises Unavailable."""
+        try:
+            found = await self._api.ask(
+                self._api.v1.payouts.list_async(
+                    {"created": {"gte": int(since.timestamp())}, "limit": PAGE}, {"stripe_account": account_id}
+                ),
+                deadline_seconds=PAGE_DEADLINE_SECONDS,
+            )
+        except Refused as refused:
+            raise _refusing("the list of payouts", refused) from None
+        read: list[BankPayout] = []
+        for each in reversed(_items(found)):
+            with contextlib.suppress(Malformed):
+                read.append(read_payout(each, account_id))
+        return tuple(read)
 
     async def paid_out(self, account_id: str, bank_payout_id: str) -> tuple[str, ...]:
         """Which of our payouts a payout to the creator's bank holds, for one that Stripe made by its own schedule.

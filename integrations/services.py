@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 from domain.analytics import Fact
+from domain.errors import Unavailable
 from domain.money import Money
 from domain.orders import OrderFacts
 from domain.rates import Rate
@@ -157,6 +159,46 @@ class PayoutAccount:
     missing: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class TransferTold:
+    """Money that we moved to a creator's account. `returned` says that all of it came back, `partly` that some did:
+    only somebody at the provider's dashboard does that, and nobody but they knows what for."""
+
+    id: str
+    account_id: str | None
+    payout_id: str | None
+    returned: bool
+    partly: bool = False
+
+
+class BankStatus(StrEnum):
+    """Where a payout to a bank stands."""
+
+    ON_ITS_WAY = "ON_ITS_WAY"
+    PAID = "PAID"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+@dataclass(frozen=True, slots=True)
+class BankPayout:
+    """What left a creator's account for the bank. `failure` is the provider's code, such as "account_closed".
+
+    `payout_id` is ours only where the payout carries our metadata. An `automatic` one follows the provider's schedule,
+    and `PayoutGateway.paid_out` says which of ours it holds; of one that the creator asked for, the amount and the
+    moment are all that is known. A payout that was PAID may still come back as FAILED.
+    """
+
+    id: str
+    account_id: str
+    status: BankStatus
+    failure: str | None
+    payout_id: str | None
+    automatic: bool = True
+    amount: Money | None = None
+    made_at: datetime | None = None
+
+
 class PayoutGateway(Protocol):
     """Pays creators. Every call that moves money takes a key that was fixed and stored before the first try, so that a
     retry after a lost reply moves nothing twice (T-F07)."""
@@ -171,18 +213,28 @@ class PayoutGateway(Protocol):
 
     async def transfer(self, *, account_id: str, amount: Money, payout_id: str, key: str) -> str:
         """Move money to the account; the provider's id of the transfer. Raises Unavailable (try again with the same
-        key), PayoutRejected (it will never work)."""
+        key), its kind FundsShort, PayoutRejected (it will never work)."""
 
     async def find_transfer(self, payout_id: str) -> str | None:
         """The transfer that an earlier try made for the payout, for a key that is too old to be replayed."""
 
+    async def transferred(self, transfer_id: str) -> TransferTold:
+        """What the provider's books say of a transfer now. Raises Unavailable."""
+
     async def reverse(self, transfer_id: str, *, key: str) -> None:
         """Bring a transfer back, for a payout that failed."""
 
+    async def bank_payouts(self, account_id: str, since: datetime) -> tuple[BankPayout, ...]:
+        """What left the account for the bank since then, the newest hundred, oldest first. Raises Unavailable."""
+
     async def paid_out(self, account_id: str, bank_payout_id: str) -> tuple[str, ...]:
-        """Which of our payouts a payout to the user's bank holds."""
+        """Which of our payouts an automatic payout to the user's bank holds."""
 
     async def close(self) -> None: ...
+
+
+class FundsShort(Unavailable):
+    """The platform's own balance does not cover the transfer yet: nothing has moved, and the payout waits for it."""
 
 
 class PayoutRejected(Exception):

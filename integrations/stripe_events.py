@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from datetime import UTC, datetime
 
 from domain.ids import Kind, is_id
 from domain.money import Money
 from domain.orders import FactKind, OrderFacts, OrderLine, Report
 from domain.purchases import Rail
 from integrations.payloads import Doubt, Malformed, flag_at, object_at, parse_object, readable_email, shown
-from integrations.services import PayoutAccount
+from integrations.services import BankPayout, BankStatus, PayoutAccount, TransferTold
 from integrations.stripe_money import money_from_stripe
 
 SHOP = "stripe"  # the shop of an order's identity: a store has one Stripe account
@@ -27,6 +27,7 @@ QUANTITY_METADATA = "jiga_quantity"
 PAYOUT_METADATA = "jiga_payout_id"
 
 _AMOUNT_MAX = 10**12  # Stripe's own bound has 12 digits at most: beyond it is no amount, and sums stay in 64 bits
+_SECONDS_MAX = 2**33  # the year 2242: beyond it is no moment
 _ID = re.compile(r"[A-Za-z0-9_]{1,255}")  # docs.stripe.com/upgrades: ids never exceed 255 characters
 _TYPE = re.compile(r"[a-z0-9_.]{1,100}")
 _CODE = re.compile(r"[a-z0-9_.]{1,100}")
@@ -49,15 +50,6 @@ _DISPUTES = {
 }
 
 
-class BankStatus(StrEnum):
-    """Where a payout to a bank stands."""
-
-    ON_ITS_WAY = "ON_ITS_WAY"
-    PAID = "PAID"
-    FAILED = "FAILED"
-    CANCELED = "CANCELED"
-
-
 _BANK_STATUSES = {
     "pending": BankStatus.ON_ITS_WAY,
     "in_transit": BankStatus.ON_ITS_WAY,
@@ -65,31 +57,6 @@ _BANK_STATUSES = {
     "failed": BankStatus.FAILED,
     "canceled": BankStatus.CANCELED,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TransferTold:
-    """A transfer to a creator's account, `returned` once all of it came back; `payout_id` is ours, from metadata."""
-
-    id: str
-    account_id: str | None
-    payout_id: str | None
-    returned: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BankPayout:
-    """What left a creator's account for the bank. `failure` is Stripe's code, such as "account_closed".
-
-    Stripe pays out by its own schedule, so `payout_id` is ours only where the payout carries our metadata; else
-    `StripePayouts.paid_out` says which of ours it holds. A payout that was PAID may still come back as FAILED.
-    """
-
-    id: str
-    account_id: str
-    status: BankStatus
-    failure: str | None
-    payout_id: str | None
 
 
 PayoutEvent = PayoutAccount | TransferTold | BankPayout
@@ -133,9 +100,9 @@ def event_of(event: Mapping[str, object], *, shop: str = SHOP) -> StripeEvent:
     elif event_type == "account.updated" and account is not None:
         told = read_account(subject)
     elif event_type.startswith("transfer.") and account is None:
-        told = _read_transfer(subject)
+        told = read_transfer(subject)
     elif event_type.startswith("payout.") and account is not None:
-        told = _read_payout(subject, account)
+        told = read_payout(subject, account)
     return StripeEvent(event_id, event_type, test, told)
 
 
@@ -227,17 +194,21 @@ def read_account(account: Mapping[str, object]) -> PayoutAccount:
     return PayoutAccount(_id(account, "id"), ready, tuple(missing))
 
 
-def _read_transfer(transfer: Mapping[str, object]) -> TransferTold:
+def read_transfer(transfer: Mapping[str, object]) -> TransferTold:
+    """A transfer to a creator's account: whether it came back since, whole or in part."""
     _expect(transfer, "transfer")
+    returned, back = flag_at(transfer, "reversed"), transfer.get("amount_reversed")
     return TransferTold(
         id=_id(transfer, "id"),
         account_id=_maybe_id(transfer, "destination"),
         payout_id=_named(transfer, PAYOUT_METADATA, Kind.PAYOUT),
-        returned=flag_at(transfer, "reversed"),
+        returned=returned,
+        partly=not returned and type(back) is int and back > 0,
     )
 
 
-def _read_payout(payout: Mapping[str, object], account: str) -> BankPayout:
+def read_payout(payout: Mapping[str, object], account: str) -> BankPayout:
+    """A payout of a creator's account to the bank."""
     _expect(payout, "payout")
     status = payout.get("status")
     if not isinstance(status, str) or status not in _BANK_STATUSES:
@@ -250,6 +221,9 @@ def _read_payout(payout: Mapping[str, object], account: str) -> BankPayout:
         status=_BANK_STATUSES[status],
         failure=failure,
         payout_id=_named(payout, PAYOUT_METADATA, Kind.PAYOUT),
+        automatic=payout.get("automatic") is not False,
+        amount=_told_money(payout, "amount")[0],
+        made_at=_moment(payout, "created"),
     )
 
 
@@ -339,6 +313,11 @@ def _maybe_id(told: Mapping[str, object], name: str) -> str | None:
     if value is None:
         return None
     return _id(value, "id") if isinstance(value, dict) else _id(told, name)
+
+
+def _moment(told: Mapping[str, object], name: str) -> datetime | None:
+    seconds = told.get(name)
+    return datetime.fromtimestamp(seconds, UTC) if type(seconds) is int and 0 <= seconds < _SECONDS_MAX else None
 
 
 def _told_money(told: Mapping[str, object], name: str) -> tuple[Money | None, str | None]:

@@ -15,9 +15,10 @@ from firestore.store import Store
 from functions.outbox import Dispatcher
 from functions.schedule.erasures import erase_again
 from functions.schedule.figures import Teller, count, count_again
+from functions.schedule.payouts import look_after
 from functions.schedule.seals import seal_days
 from functions.search_mirror import Mirror
-from integrations.services import AnalyticsGateway, OrderSource
+from integrations.services import AnalyticsGateway, OrderSource, PayoutGateway
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ def rounds(
     money_is_live: bool,
     mirror: Mirror | None = None,
     analytics: AnalyticsGateway | None = None,
+    payouts: PayoutGateway | None = None,
 ) -> list[Round]:
     """Every round of the store."""
 
@@ -57,6 +59,9 @@ def rounds(
 
     async def reconcile_daily(now: datetime) -> int:
         return await reconcile(store, sources, now - DAILY, now, money_is_live)
+
+    async def look_after_payouts(now: datetime) -> int:
+        return await look_after(store, payouts, now)
 
     auditor = Auditor(store)
 
@@ -77,6 +82,7 @@ def rounds(
         Round("mature", 60, mature),
         Round("reconcile", 3_600, reconcile_often),
         Round("reconcile_daily", 86_400, reconcile_daily),
+        Round("payouts", 21_600, look_after_payouts, first_after_seconds=600),
         Round("seal", 3_600, seal),
         Round("erasures", 86_400, erasures, first_after_seconds=60),
         Round("badges", 3_600, store.progress.count_badges),

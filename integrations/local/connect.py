@@ -29,9 +29,9 @@ from domain.ids import fingerprint
 from domain.money import Money
 from integrations.local.pages import form_page
 from integrations.local.stripe import event_payload, stripe_id
-from integrations.services import PayoutAccount, PayoutRejected
+from integrations.services import BankPayout, PayoutAccount, PayoutRejected, TransferTold
 from integrations.stripe import KeyReused, sign, unavailable
-from integrations.stripe_events import PAYOUT_METADATA, USER_METADATA
+from integrations.stripe_events import PAYOUT_METADATA, USER_METADATA, read_payout, read_transfer
 from integrations.stripe_money import stripe_amount
 
 PATH = "/local/payouts/onboarding"
@@ -143,6 +143,12 @@ class LocalPayouts:
         found = (each.id for each in self._transfers.values() if each.payout_id == payout_id)
         return next(found, None)
 
+    async def transferred(self, transfer_id: str) -> TransferTold:
+        transfer = self._transfers.get(transfer_id)
+        if transfer is None:
+            raise unavailable("it has forgotten the transfer")
+        return read_transfer(self._transfer_object(transfer))
+
     async def reverse(self, transfer_id: str, *, key: str) -> None:
         """Bring all of a transfer back. One that is back already is fine."""
         if self._answer(key, fingerprint(transfer_id)) is not None:
@@ -152,6 +158,14 @@ class LocalPayouts:
             self._transfers[transfer_id] = back = replace(transfer, returned=True)
             self._announce(("transfer.reversed", self._transfer_object(back), None))
         self._keep(key, _Answer(fingerprint(transfer_id), self._clock(), transfer_id))
+
+    async def bank_payouts(self, account_id: str, since: datetime) -> tuple[BankPayout, ...]:
+        """How each transfer ended at the bank."""
+        made = [each for each in self._transfers.values() if each.account_id == account_id and each.at >= since]
+        return tuple(
+            read_payout(self._payout_object(each, stripe_id("po", each.id), _ends(each.amount)[-1]), account_id)
+            for each in made
+        )
 
     async def paid_out(self, account_id: str, bank_payout_id: str) -> tuple[str, ...]:
         """Which of our payouts a payout to the creator's bank holds: one here, as if the bank were paid at once."""
@@ -181,10 +195,9 @@ class LocalPayouts:
         self._transfers[transfer.id] = transfer
         bank_id = stripe_id("po", transfer.id)
         self._parts[bank_id] = (payout_id,)
-        ends = {13: ("failed",), 14: ("paid", "failed")}.get(ending, ("paid",))
         self._announce(
             ("transfer.created", self._transfer_object(transfer), None),
-            *((f"payout.{end}", self._payout_object(transfer, bank_id, end), account_id) for end in ends),
+            *((f"payout.{end}", self._payout_object(transfer, bank_id, end), account_id) for end in _ends(amount)),
         )
         return _Answer("", now, transfer.id)
 
@@ -331,6 +344,11 @@ def _account_object(account: _Account) -> dict[str, object]:
         },
         "type": "express",
     }
+
+
+def _ends(amount: Money) -> tuple[str, ...]:
+    """What becomes of the payout to the bank."""
+    return {13: ("failed",), 14: ("paid", "failed")}.get(_ending(amount), ("paid",))
 
 
 def _ending(amount: Money) -> int:

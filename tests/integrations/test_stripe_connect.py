@@ -12,9 +12,17 @@ from domain.money import Money
 from integrations.connect import StripePayouts
 from integrations.local import connect as local
 from integrations.local.connect import LocalPayouts
-from integrations.services import PayoutAccount, PayoutGateway, PayoutRejected
+from integrations.services import (
+    BankPayout,
+    BankStatus,
+    FundsShort,
+    PayoutAccount,
+    PayoutGateway,
+    PayoutRejected,
+    TransferTold,
+)
 from integrations.stripe import KeyReused, StripeApi, StripeSignatures
-from integrations.stripe_events import BankPayout, BankStatus, TransferTold, read_event
+from integrations.stripe_events import read_event
 from tests.integrations.stripe_stand_in import KEY, Answer, Asked, StandIn, refusal, standing_in
 
 USER = "usr_0123456789abcdefghjkmnpqrs"
@@ -181,6 +189,10 @@ class TestTransfers:
         with pytest.raises(Unavailable):
             await Remote(post_transfers=answer).ask(transfer())
 
+    async def test_a_short_balance_is_told_from_an_outage(self) -> None:
+        with pytest.raises(FundsShort):
+            await Remote(post_transfers=refusal(400, "balance_insufficient")).ask(transfer())
+
     async def test_a_lost_reply_is_asked_for_again_with_the_same_key(self) -> None:  # T-F07
         tries: list[Asked] = []
 
@@ -205,6 +217,31 @@ class TestTransfers:
         assert (await Remote(get_transfers=listed()).ask(lambda payouts: payouts.find_transfer(PAYOUT)))[0] is None
         with pytest.raises(Unavailable):
             await Remote(get_transfers=refusal(403)).ask(lambda payouts: payouts.find_transfer(PAYOUT))
+
+    async def test_how_a_transfer_stands(self) -> None:
+        stands = Answer({"id": "tr_1", "object": "transfer", "reversed": False, "amount_reversed": 600})
+        told, there = await Remote(get_transfers=stands).ask(lambda payouts: payouts.transferred("tr_1"))
+        assert told == TransferTold("tr_1", None, None, returned=False, partly=True)
+        assert there.asked[0].path == "/v1/transfers/tr_1"
+        for answer in (refusal(404, "resource_missing"), Answer({"id": "tr_1"})):
+            with pytest.raises(Unavailable):
+                await Remote(get_transfers=answer).ask(lambda payouts: payouts.transferred("tr_1"))
+
+    async def test_what_left_an_account_for_the_bank(self) -> None:
+        paid = {"object": "payout", "status": "paid", "currency": "usd", "amount": 4200, "created": NOON.timestamp()}
+        newest_first = [paid | {"id": "po_2"}, {"id": "po_unreadable"}, paid | {"id": "po_1", "status": "pending"}]
+        told, there = await Remote(get_payouts=listed(*newest_first)).ask(
+            lambda payouts: payouts.bank_payouts(ACCOUNT, NOON)
+        )
+        assert isinstance(told, tuple)
+        assert [(each.id, each.account_id, each.status) for each in told] == [
+            ("po_1", ACCOUNT, BankStatus.ON_ITS_WAY),
+            ("po_2", ACCOUNT, BankStatus.PAID),
+        ]
+        assert there.asked[0].headers["stripe-account"] == ACCOUNT
+        assert dict(there.asked[0].query) == {"created[gte]": str(int(NOON.timestamp())), "limit": "100"}
+        with pytest.raises(Unavailable):
+            await Remote(get_payouts=refusal(403)).ask(lambda payouts: payouts.bank_payouts(ACCOUNT, NOON))
 
     async def test_a_transfer_is_brought_back(self) -> None:
         remote = Remote(post_transfers_reversals=Answer({"id": "trr_1"}))
@@ -314,6 +351,11 @@ class TestLocal:
         assert await here.payouts.paid_out(account_id, bank.id) == (PAYOUT,)
         assert await here.payouts.find_transfer(PAYOUT) == transfer_id
         assert await here.payouts.find_transfer(OTHER) is None
+        assert await here.payouts.transferred(transfer_id) == here.told[0][1]
+        assert await here.payouts.bank_payouts(account_id, NOON) == (bank,)
+        assert await here.payouts.bank_payouts(account_id, NOON + timedelta(seconds=1)) == ()
+        with pytest.raises(Unavailable, match="forgotten"):
+            await here.payouts.transferred("tr_of_before_the_restart")
 
     @pytest.mark.parametrize(("ending", "ends"), [(13, ["payout.failed"]), (14, ["payout.paid", "payout.failed"])])
     async def test_the_bank_sends_it_back(self, here: Here, ending: int, ends: list[str]) -> None:  # T-M14
@@ -323,6 +365,7 @@ class TestLocal:
         failed = here.told[-1][1]
         assert isinstance(failed, BankPayout)
         assert (failed.status, failed.failure) == (BankStatus.FAILED, "account_closed")
+        assert await here.payouts.bank_payouts(failed.account_id, NOON) == (failed,)
         for _ in range(2):
             await here.payouts.reverse(transfer_id, key="r")
         assert (await here.types())[-1] == "transfer.reversed"

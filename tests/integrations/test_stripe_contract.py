@@ -178,7 +178,8 @@ def answer(asked: Asked) -> Answer:
     """Enough of an answer for each request that an adapter makes."""
     if asked.method == "GET" and (asked.path.count("/") == 2 or asked.path == "/v1/checkout/sessions"):
         return Answer({"object": "list", "data": [], "has_more": False})
-    return Answer({"id": "any_1", "object": "account", "url": "https://stripe.test/", "reversed": True})
+    about = "transfer" if asked.path.startswith("/v1/transfers/") else "account"
+    return Answer({"id": "any_1", "object": about, "url": "https://stripe.test/", "reversed": True})
 
 
 async def asked_for(
@@ -230,6 +231,8 @@ REQUESTS: dict[str, tuple[Callable[[StripeApi], Awaitable[object]], list[str]]] 
         ["POST /v1/transfers"],
     ),
     "find transfer": (payouts(lambda each: each.find_transfer(PAYOUT)), ["GET /v1/transfers"]),
+    "transferred": (payouts(lambda each: each.transferred("tr_1")), ["GET /v1/transfers/tr_1"]),
+    "bank payouts": (payouts(lambda each: each.bank_payouts(ACCOUNT, NOON)), ["GET /v1/payouts"]),
     "reverse": (payouts(lambda each: each.reverse("tr_1", key="k")), ["POST /v1/transfers/tr_1/reversals"]),
     "paid out": (
         payouts(lambda each: each.paid_out(ACCOUNT, "po_1")),

@@ -18,8 +18,8 @@ from domain.orders import FactKind, Order, OrderFacts, OrderLine, Report, absorb
 from domain.purchases import Package, Rail, Tier
 from integrations.local import stripe as local
 from integrations.payloads import Malformed
-from integrations.services import PayoutAccount
-from integrations.stripe_events import ORDER_TYPES, BankPayout, BankStatus, StripeEvent, TransferTold, read_event
+from integrations.services import BankPayout, BankStatus, PayoutAccount, TransferTold
+from integrations.stripe_events import ORDER_TYPES, StripeEvent, read_event
 
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 PURCHASE = "pur_0123456789abcdefghjkmnpqrs"
@@ -35,6 +35,11 @@ PACKAGES = (
     Package("DOF-500K-SILVER", "Silver", Tier.SILVER, Dof(500_000), Dof(25_000), Money(1499, "USD")),
 )
 BOUGHT = 1_050_000  # two of DOF-500K-SILVER with their bonus: what the stored session is worth
+SENT: dict[str, Any] = {
+    "automatic": True,
+    "amount": Money(4200, "USD"),
+    "made_at": datetime.fromtimestamp(1_795_176_000, UTC),
+}
 FILES = sorted(path.stem.removeprefix("stripe_") for path in PAYLOADS.glob("stripe_*.json"))
 CART = local.Cart(PURCHASE, USER, "max@jiga.test", "DOF-500K-SILVER", 2, Money(2998, "USD"))
 
@@ -394,13 +399,35 @@ class TestPayouts:
         assert read("transfer_reversed").told == TransferTold(
             "tr_1SJiga2eZvKYlo2CaBcDeFgH", "acct_1SJigaCreator01", PAYOUT, returned=True
         )
-        told = read("transfer_reversed", {"type": "transfer.created"}, reversed=False, metadata={"jiga_payout_id": "7"})
+        not_back = {"reversed": False, "amount_reversed": 0, "metadata": {"jiga_payout_id": "7"}}
+        told = read("transfer_reversed", {"type": "transfer.created"}, **not_back)
         assert told.told == TransferTold("tr_1SJiga2eZvKYlo2CaBcDeFgH", "acct_1SJigaCreator01", None, returned=False)
+
+    @pytest.mark.parametrize(("back", "partly"), [(600, True), (0, False), (None, False), (True, False)])
+    def test_a_transfer_that_came_back_in_part(self, back: object, partly: bool) -> None:
+        told = read("transfer_reversed", reversed=False, amount_reversed=back).told
+        assert isinstance(told, TransferTold)
+        assert (told.returned, told.partly) == (False, partly)
 
     def test_a_payout_to_the_bank(self) -> None:
         assert read("payout_failed").told == BankPayout(
-            "po_1SJigaCreatoryZaBcDeF", "acct_1SJigaCreator01", BankStatus.FAILED, "account_closed", None
+            "po_1SJigaCreatoryZaBcDeF", "acct_1SJigaCreator01", BankStatus.FAILED, "account_closed", None, **SENT
         )
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"automatic": False}, {"automatic": False}),
+            ({"amount": "4200"}, {"amount": None}),
+            ({"currency": "US Dollar"}, {"amount": None}),
+            ({"created": 1.5}, {"made_at": None}),
+            ({"created": 2**40}, {"made_at": None}),
+        ],
+    )
+    def test_what_is_known_of_one_by_hand(self, changes: dict[str, object], expected: dict[str, object]) -> None:
+        told = read("payout_failed", **changes).told
+        assert isinstance(told, BankPayout)
+        assert {name: getattr(told, name) for name in SENT} == SENT | expected
 
     @pytest.mark.parametrize(
         ("status", "expected"),
@@ -414,7 +441,9 @@ class TestPayouts:
     def test_where_it_stands(self, status: str, expected: BankStatus) -> None:
         metadata = {"jiga_payout_id": PAYOUT}
         told = read("payout_failed", {"type": "payout.updated"}, status=status, failure_code=None, metadata=metadata)
-        assert told.told == BankPayout("po_1SJigaCreatoryZaBcDeF", "acct_1SJigaCreator01", expected, None, PAYOUT)
+        assert told.told == BankPayout(
+            "po_1SJigaCreatoryZaBcDeF", "acct_1SJigaCreator01", expected, None, PAYOUT, **SENT
+        )
 
     @pytest.mark.parametrize("name", ["account_updated", "payout_failed"])
     def test_the_platforms_own_are_not_a_creators(self, name: str) -> None:

@@ -167,6 +167,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("failed_after_paid_ignored", ("domain.payouts", "    if payout.state is PayoutState.FAILED:\n        return payout, None\n", "    if payout.state in (PayoutState.FAILED, PayoutState.PAID):\n        return payout, None\n")),
     _bug("payout_of_any_input", ("firestore.payouts", "                if known.fingerprint != mark:\n                    raise IdempotencyConflict\n", "")),
     _bug("failed_payout_from_pending", ("domain.payouts", "source = ledger.WORLD_STRIPE if payout.state is PayoutState.PAID else ledger.PAYOUTS_PENDING", "source = ledger.PAYOUTS_PENDING")),
+    _bug("failed_payout_keeps_its_transfer", ("functions.tasks.payouts", "        if transfer_id is not None:\n            await gateway.reverse(", "        if False:\n            await gateway.reverse(")),
 )
 # fmt: on
 
