@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest_asyncio
 
@@ -12,15 +14,28 @@ from domain.ids import Kind, derived_id
 from domain.money import Dof, Money
 from domain.payouts import Payout, PayoutState
 from firestore.backend import Backend
+from firestore.cloud import CloudBackend
 from firestore.collections import OUTBOX, PAYOUTS
+from firestore.indexes import FILE
 from firestore.outbox import row
 from firestore.rows import RowState
+from tests.emulators import start_local
 from tests.make import NOW, World, user_id
 
 
 @pytest_asyncio.fixture
 async def anywhere(backend: Backend) -> AsyncIterator[World]:
     yield World(backend, rehearse=False)
+
+
+@pytest_asyncio.fixture
+async def indexed(tmp_path: Path) -> AsyncIterator[World]:
+    """Over a Firestore that refuses a query without its index."""
+    host = await asyncio.to_thread(start_local, tmp_path, "--indexes", str(FILE))
+    backend = CloudBackend("jiga-payouts", emulator_host=host.host)
+    yield World(backend, rehearse=False)
+    await backend.close()
+    await asyncio.to_thread(host.stop)
 
 
 def payout(number: int, **changes: object) -> Payout:
@@ -48,6 +63,13 @@ async def test_what_waits_is_read_oldest_first(anywhere: World) -> None:
     assert page.nodes == (first, second)
     rest = await anywhere.store.payouts.page_of_state(PayoutState.SENT, before, 2, page.end)
     assert (rest.nodes, rest.has_next_page) == ((third,), False)
+
+
+async def test_the_indexes_are_declared(indexed: World) -> None:
+    first = payout(0)
+    await indexed.put(PAYOUTS, first)
+    page = await indexed.store.payouts.page_of_state(PayoutState.SENT, NOW + timedelta(hours=1), 1, None)
+    assert (page.nodes, await indexed.store.payouts.of_account("acct_ada")) == ((first,), [first])
 
 
 async def test_an_accounts_payouts_are_read_newest_first(anywhere: World) -> None:
