@@ -124,7 +124,7 @@ async def apply_transfer(
     store: Store, gateway: PayoutGateway | None, payout_id: str, told: TransferTold, now: datetime
 ) -> bool:
     """What is told of a payout's transfer: it is noted, or it came back and the DOF do. False for one that came back in
-    part: nothing comes back for it until somebody has decided (docs/decisions/0018)."""
+    part: nothing comes back for it until somebody has decided (docs/decisions/0019)."""
     if told.returned:
         await store.payouts.conclude(payout_id, "the transfer came back", now)
         return True
