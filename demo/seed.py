@@ -204,7 +204,8 @@ class _Market:
                 await self._store.sessions.settle_if_over(session.id, over)
             else:
                 with suppress(SessionOver):
-                    await self._store.sessions.end(session.hirer_id, session.id, "demo", over - timedelta(seconds=20))
+                    ended = over - timedelta(seconds=20)
+                    await self._store.sessions.end(session.hirer_id, session.id, f"demo:{session.id}", ended)
             if visit.rating is not None:
                 wish = ReviewWish(visit.rating, visit.comment, visit.title)
                 await self._store.reviews.submit(session.hirer_id, session.id, wish, over + 5 * MINUTE)

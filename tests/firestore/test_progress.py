@@ -86,7 +86,7 @@ async def hired(world: World, minutes: int, key: str = "k", name: str = "max") -
     session, _ = await world.store.sessions.hire(user_id(name), wish(make.listing(), key, quantity=hours), world.now)
     world.now += MINUTE * minutes
     if minutes % 60:
-        await world.store.sessions.end(user_id(name), session.id, "e", world.now)
+        await world.store.sessions.end(user_id(name), session.id, session.id, world.now)
     settled = await world.store.sessions.settle_if_over(session.id, world.now)
     assert settled is not None
     assert settled.settlement is not None

@@ -153,7 +153,7 @@ async def test_it_reads_ratings_that_were_given_in_the_range(backend: Backend) -
     made = []
     for number, rating in enumerate((5, 2)):
         session, _ = await world.store.sessions.hire(MAX, wish(offered, f"k{number}"), NOW)
-        await world.store.sessions.end(MAX, session.id, "end", NOW + SECOND)
+        await world.store.sessions.end(MAX, session.id, session.id, NOW + SECOND)
         at = NOW + number * DAY
         made.append(await world.store.reviews.submit(MAX, session.id, ReviewWish(rating, "Good."), at))
     day = NOW.date()

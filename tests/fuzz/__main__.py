@@ -68,13 +68,13 @@ class Serving:
             )
         url = f"http://127.0.0.1:{port}"
         give_up = time.monotonic() + READY_SECONDS
-        while time.monotonic() < give_up:
+        while time.monotonic() < give_up and self._process.poll() is None:
             try:
                 if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
                     return url
             except httpx.TransportError:
                 time.sleep(0.2)
-        raise RuntimeError("the store did not start: run `make run` and read what it says")
+        raise RuntimeError(f"the store did not start, and said last: {self._log.read_text('utf-8')[-2_000:]}")
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
