@@ -153,11 +153,12 @@ def wallet_is_its_postings(books: Books, wallet: Wallet) -> Iterator[Finding]:
     for number, entry in enumerate(chain):
         running = [value + change for value, change in zip(running, _moved(books, entry, wallet.id), strict=True)]
         after = entry.after[wallet.id]
-        # What is spent is spent of what was earned too, as far as nothing else is left.
-        running[3] = min(running[3], running[0]) if books.whole or number else after.payable.units
+        # What is spent is spent of what was earned too, as far as nothing else is left. What is held is not spent yet.
+        left = running[0] + running[1]
+        running[3] = min(running[3], left) if books.whole or number else after.payable.units
         if running != _parts(after):
             yield "I12", f"is {_parts(after)} after {entry.id}, by its postings {running}"
-        if min(running) < 0 or (running[0] and running[2]):
+        if min(running) < 0 or (running[0] and running[2]) or running[3] > left:
             yield "I3", f"is {running} after {entry.id}"
     if running != _parts(wallet):
         yield "I2", f"has {_parts(wallet)}, by its postings {running}"

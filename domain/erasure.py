@@ -61,7 +61,7 @@ def require_erasable(wallet: Wallet, affairs: Affairs, forfeit: Dof) -> None:
 
 
 def _to_lose(wallet: Wallet) -> str:
-    available, payable = wallet.available.units, wallet.payable.units
+    available, payable = wallet.available.units, wallet.payable_now.units
     earned = f", {payable} of them earned, which requestPayout pays out" if payable else ""
     return (
         f"{available} DOF would be lost{earned}: spend them, or send forfeitDof: {available} to say that you give "

@@ -20,8 +20,9 @@ class Wallet:
     What was settled to the user and has not matured is no part of the document: many sessions earn at once, and one
     document for all of them would be a hot one. It is the sum of the user's maturing accruals.
 
-    `payable` is the part of what is available that was earned and has matured: what was bought is spent, not cashed. It
-    is never more than what is available, so what a wallet spends it spends of both.
+    `payable` is the part of what is available or held that was earned and has matured: what was bought is spent, not
+    cashed, and is spent first. It is never more than the two together. A hold spends nothing until it is captured, so
+    one that is given back leaves it as it was; what a payout may take meanwhile is `payable_now`.
 
     `closed` is the wallet of a deleted account: nobody pays into it any more.
     """
@@ -40,6 +41,16 @@ class Wallet:
     def frozen(self) -> bool:
         """Whether it may not spend for another reason than debt: a dispute is open (product.md, ruling 8)."""
         return self.open_disputes > 0
+
+    @property
+    def payable_at_most(self) -> Dof:
+        """What of `payable` is left once the rest was spent: what neither is available nor held is gone."""
+        return min(self.payable, self.available + self.held)
+
+    @property
+    def payable_now(self) -> Dof:
+        """What a payout may take: earned and matured, and not held by a session that runs."""
+        return min(self.payable, self.available)
 
     def __post_init__(self) -> None:
         assert min(self.available, self.held, self.debt) >= ZERO, "no part of a wallet is negative"

@@ -45,7 +45,7 @@ def enter(
         data = {"transactionId": transaction_id}
         events.append(Event(wallet_topic(user_id), wallet.sequence, EventType.TRANSACTION_COMPLETED, at, data))
     wallets = {
-        user_id: replace(wallet, version=wallet.version + 1, payable=min(wallet.payable, wallet.available))
+        user_id: replace(wallet, version=wallet.version + 1, payable=wallet.payable_at_most)
         for user_id, wallet in wallets.items()
     }
     postings = tuple(posting for move in moves for posting in move.postings)

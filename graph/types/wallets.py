@@ -45,7 +45,7 @@ class Wallet:
             available=record.available,
             held=record.held,
             debt=record.debt,
-            payable=record.payable,
+            payable=record.payable_now,
         )
 
     @strawberry.field

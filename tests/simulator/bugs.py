@@ -77,7 +77,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("last_move_lost", ("firestore.ledger", "for move in moves for posting in move.postings)", "for move in moves[:1] for posting in move.postings)")),
     _bug("wallet_not_written", ("firestore.ledger", "    for wallet in wallets.values():\n        tx.put", "    for wallet in list(wallets.values())[1:]:\n        tx.put")),
     _bug("entry_not_written", ("firestore.ledger", "    tx.create(ENTRIES, entry)\n", "    if kind is not EntryKind.EXTEND:\n        tx.create(ENTRIES, entry)\n")),
-    _bug("payable_not_capped", ("firestore.ledger", "payable=min(wallet.payable, wallet.available))", "payable=wallet.payable)")),
+    _bug("payable_not_capped", ("firestore.ledger", "payable=wallet.payable_at_most)", "payable=wallet.payable)")),
     # ---- wallets
     _bug("no_balance_check", ("domain.wallets", "if wallet.available < amount:", "if False:")),
     _bug("frozen_spends", ("domain.wallets", "if wallet.frozen or wallet.debt:", "if wallet.debt:")),

@@ -120,7 +120,8 @@ def _chains(shelves: Mapping[str, Shelf]) -> Iterator[str]:
             moved = net(shelves["entries"][id_])
             for part in ("available", "held", "debt"):
                 have[part] += moved.get(f"user:{user}:{part}", 0) * (-1 if part == "debt" else 1)
-            have["payable"] = min(have["available"], have["payable"] + _ripened(shelves["entries"][id_]))
+            mine = have["available"] + have["held"]
+            have["payable"] = min(mine, have["payable"] + _ripened(shelves["entries"][id_]))
             after = shelves["entries"][id_]["after"][user]
             if version != number or any(after[part] != have[part] for part in have):
                 yield f"I12 {user} after {id_} is {have}, not {after}"
