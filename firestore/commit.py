@@ -17,6 +17,7 @@ from typing import TypeVar
 from domain.errors import Refusal, Unavailable
 from firestore.backend import Backend, Conflict, Query, Snapshot, Unclear, Write
 from firestore.collections import OUTBOX
+from firestore.legible import legible
 from firestore.records import Collection, R
 from firestore.rows import SWEEP_AFTER, OutboxRow, RowState
 
@@ -55,13 +56,13 @@ class Tx:
         await self.read(collection.at(record_id))
         return self.get(collection, record_id)
 
-    async def find(self, collection: Collection[R], query: Query) -> list[R]:
-        """Read the records that match; each may then be put."""
+    async def find(self, collection: Collection[R], query: Query, *, damaged_too: bool = True) -> list[R]:
+        """Read the records that match; each may then be put. A damaged one is a fault, or is passed over."""
         self._readings += 1
         found = await self._backend.query(query)
         for snapshot in found:
             self._known.setdefault(snapshot.path, snapshot)
-        return [collection.decode(snapshot) for snapshot in found]
+        return [collection.decode(snapshot) for snapshot in found] if damaged_too else legible(collection, found)
 
     async def is_torn(self) -> bool:
         """Whether what was read is no longer all there: several readings may have seen several moments. One RPC where

@@ -19,10 +19,12 @@ from firestore.collections import ACCRUALS, OUTBOX, WALLETS
 from firestore.commit import Commits, Tx
 from firestore.ledger import enter, wallet_of
 from firestore.notifications import notice, notice_id
+from firestore.paging import position
 from firestore.rows import BUCKETS
 
 BATCH_MAX = 200  # accruals in one commit: their writes stay well within a commit's bounds
-DUE_MAX = 200  # accruals that one round of the schedule looks at, per bucket
+DUE_MAX = 200  # accruals that one round of the schedule looks at in one RPC, per bucket
+DUE_PAGES_MAX = 50  # RPCs of one round, per bucket: the next round begins with the oldest again
 
 
 class Earnings:
@@ -34,7 +36,8 @@ class Earnings:
         self._policy = policy
 
     async def due(self, now: datetime) -> list[str]:
-        """Users with accruals that have matured, in no order. One RPC a bucket."""
+        """Users with accruals that have matured, in no order. One RPC a bucket, and one more for each 200 accruals of
+        it: some may wait for long, for room in a full wallet, and others are behind them."""
         users: dict[str, None] = {}
         for bucket in range(BUCKETS):
             filters = (
@@ -42,8 +45,14 @@ class Earnings:
                 Filter("state", "==", AccrualState.MATURING.value),
                 Filter("matures_at", "<=", now),
             )
-            found = await self._backend.query(Query(ACCRUALS.name, filters, (Order("matures_at"),), DUE_MAX))
-            users |= dict.fromkeys(ACCRUALS.decode(each).user_id for each in found)
+            query = Query(ACCRUALS.name, filters, (Order("matures_at"),), DUE_MAX)
+            for _ in range(DUE_PAGES_MAX):
+                found = await self._backend.query(query)
+                # Whose it is can be read of an accrual that says nothing else.
+                users |= dict.fromkeys(str(each.data["user_id"]) for each in found if "user_id" in each.data)
+                if len(found) < DUE_MAX:
+                    break
+                query = replace(query, after=position(query, found[-1]))
         return list(users)
 
     async def mature(self, user_id: str, now: datetime) -> int:
@@ -55,7 +64,8 @@ class Earnings:
 
         async def body(tx: Tx) -> int:
             filters = (*_maturing(user_id), Filter("matures_at", "<=", now))
-            found = await tx.find(ACCRUALS, Query(ACCRUALS.name, filters, (Order("matures_at"),), BATCH_MAX))
+            query = Query(ACCRUALS.name, filters, (Order("matures_at"),), BATCH_MAX)
+            found = await tx.find(ACCRUALS, query, damaged_too=False)
             if not found:
                 return 0
             # Once a day: a busy creator's earnings mature by the minute.

@@ -43,6 +43,7 @@ from firestore.collections import (
 from firestore.commit import Commits, Tx
 from firestore.keys import ring_of
 from firestore.ledger import enter, wallet_of
+from firestore.legible import legible
 from firestore.outbox import row
 from firestore.personal import FORGOTTEN
 from firestore.pictures import drop
@@ -96,7 +97,7 @@ class Erasures:
     async def log(self) -> AsyncIterator[list[Erasure]]:
         """Everybody who was erased, page by page. One RPC a page."""
         async for page in self._pages(Query(ERASURES.name)):
-            yield [ERASURES.decode(each) for each in page]
+            yield legible(ERASURES, page)
 
     async def resurrected(self, logged: list[Erasure]) -> list[str]:
         """Of some who were erased, those who are back as they were. One RPC."""

@@ -23,6 +23,7 @@ from firestore.backend import Backend, Filter, Op, Order, Query
 from firestore.collections import AGENTS, LISTINGS, USERS
 from firestore.commit import Commits, Tx
 from firestore.found import tell_search
+from firestore.legible import legible
 from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
@@ -154,6 +155,11 @@ class Listings:
     async def get_many(self, ids: Sequence[str]) -> list[Listing | None]:
         """In the order of the ids: who may see one is `domain.listings.visible_to`'s. One RPC."""
         return await fetch(self._backend, LISTINGS, Kind.LISTING, ids)
+
+    async def legible(self, ids: Sequence[str]) -> dict[str, Listing]:
+        """Those that are there, by id, but for damaged ones, which are logged. One RPC."""
+        found = await self._backend.get_many([LISTINGS.at(each) for each in ids if is_id(each, Kind.LISTING)])
+        return {each.id: each for each in legible(LISTINGS, [each for each in found if each is not None])}
 
     async def browse(
         self,

@@ -14,10 +14,12 @@ from firestore import acts
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import OUTBOX, USERS
 from firestore.commit import Commits, Tx
-from firestore.paging import Page, Position, read_page
+from firestore.legible import legible
+from firestore.paging import Page, Position, position, read_page
 from firestore.rows import BUCKETS, SWEEP_AFTER, OutboxRow, RowState, bucket_of
 
 SWEEP_ROWS_MAX = 50  # per bucket and round: a round stays short, the next one goes on
+SWEEP_PAGES_MAX = 20  # of rows that cannot be read, in front of those that can
 ATTEMPTS_MAX = 20  # of the sweep, each a whole round of the queue's own retries: hours; then a human must look
 BACKOFF_SECONDS_MAX = 3600
 
@@ -59,7 +61,8 @@ class Outbox:
         self._commits = commits
 
     async def due(self, now: datetime) -> list[OutboxRow]:
-        """Rows whose task the queue should have delivered by now, oldest first in each bucket. One RPC a bucket."""
+        """Rows whose task the queue should have delivered by now, oldest first in each bucket. One RPC a bucket, and
+        one more for each fifty that cannot be read: they stay where they are, and others are behind them."""
         found: list[OutboxRow] = []
         for bucket in range(BUCKETS):
             query = Query(
@@ -72,7 +75,13 @@ class Outbox:
                 (Order("due_at"),),
                 SWEEP_ROWS_MAX,
             )
-            found += [OUTBOX.decode(snapshot) for snapshot in await self._backend.query(query)]
+            for _ in range(SWEEP_PAGES_MAX):
+                page = await self._backend.query(query)
+                rows = legible(OUTBOX, page)
+                found += rows
+                if rows or len(page) < SWEEP_ROWS_MAX:
+                    break
+                query = replace(query, after=position(query, page[-1]))
         return found
 
     async def lag_seconds(self, now: datetime) -> float:
@@ -81,8 +90,8 @@ class Outbox:
         async def oldest(bucket: int) -> datetime:
             pending = Filter("state", "==", RowState.PENDING.value)
             query = Query(OUTBOX.name, (Filter("bucket", "==", bucket), pending), (Order("due_at"),), 1)
-            found = [OUTBOX.decode(snapshot) for snapshot in await self._backend.query(query)]
-            return next((row.due_at for row in found if row.due_at is not None), now)
+            found = [snapshot.data.get("due_at") for snapshot in await self._backend.query(query)]
+            return next((due_at for due_at in found if isinstance(due_at, datetime)), now)
 
         return max(0.0, (now - min(await asyncio.gather(*map(oldest, range(BUCKETS))))).total_seconds())
 

@@ -81,8 +81,8 @@ class Mirror:
         return gone, figures, others
 
     async def _documents(self, ids: Sequence[str]) -> dict[str, SearchDocument | None]:
-        found = await self._listings.get_many(ids)
-        return {id_: None if listing is None else document_of(listing) for id_, listing in zip(ids, found, strict=True)}
+        found = await self._listings.legible(ids)
+        return {id_: document_of(found[id_]) if id_ in found else None for id_ in ids}
 
     async def _hand_over(self, documents: dict[str, SearchDocument | None]) -> None:
         gone = [id_ for id_, document in documents.items() if document is None]

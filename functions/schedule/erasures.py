@@ -11,17 +11,19 @@ import structlog
 from domain.erasure import Erasure
 from domain.ids import Kind, is_id
 from firestore.store import Store
+from functions.schedule.patience import Patience
 
 log = structlog.get_logger(__name__)
 
 
 async def erase_again(store: Store, now: datetime) -> int:
     """Look for everybody of the log, and erase those who are back; gives how many. One RPC for each hundred."""
-    erased = 0
+    erased, patience = 0, Patience("erasures")
     async for page in store.erasures.log():
         for user_id in await store.erasures.resurrected(page):
-            erased += await store.erasures.reapply(user_id, now)
-            log.warning("erased again", user=user_id)
+            with patience.over(user=user_id):
+                erased += await store.erasures.reapply(user_id, now)
+                log.warning("erased again", user=user_id)
     return erased
 
 

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 import structlog
 
 from domain.errors import Unavailable
-from firestore.rows import RowState
+from firestore.rows import OutboxRow, RowState
 from firestore.store import Store
 from functions.outbox import Dispatcher
 from functions.schedule.erasures import erase_again
 from functions.schedule.figures import Teller, count, count_again
+from functions.schedule.patience import Patience
 from functions.schedule.payouts import look_after
 from functions.schedule.seals import seal_days
 from functions.search_mirror import Mirror
@@ -97,17 +98,22 @@ def rounds(
 
 async def sweep(store: Store, dispatcher: Dispatcher, now: datetime) -> int:
     """Hand every late outbox row to the queue again; gives how many. A row that fails for hours is DEAD, and logged."""
-    handed = 0
+    handed, patience = 0, Patience("sweep")
     for row in await store.outbox.due(now):
-        postponed = await store.outbox.postpone(row.id, now)
-        if postponed is None or postponed.task is None:
-            continue
-        if postponed.state is RowState.DEAD:
-            log.error("row given up", row=row.id, task=row.task)
-            continue
-        dispatcher.ask(postponed.task, row.id, postponed.args, not_before=now)
-        handed += 1
+        with patience.over(row=row.id):
+            handed += await _hand_over(store, dispatcher, row, now)
     return handed
+
+
+async def _hand_over(store: Store, dispatcher: Dispatcher, row: OutboxRow, now: datetime) -> bool:
+    postponed = await store.outbox.postpone(row.id, now)
+    if postponed is None or postponed.task is None:
+        return False
+    if postponed.state is RowState.DEAD:
+        log.error("row given up", row=row.id, task=row.task)
+        return False
+    dispatcher.ask(postponed.task, row.id, postponed.args, not_before=now)
+    return True
 
 
 class Auditor:
@@ -129,13 +135,14 @@ class Auditor:
 
 async def mature_all(store: Store, now: datetime) -> int:
     """Make what has matured available, user by user; gives how many accruals."""
-    matured = 0
+    matured, patience = 0, Patience("mature")
     for user_id in await store.earnings.due(now):
-        for _ in range(MATURING_BATCHES_MAX):
-            batch = await store.earnings.mature(user_id, now)
-            matured += batch
-            if not batch:
-                break
+        with patience.over(user=user_id):
+            for _ in range(MATURING_BATCHES_MAX):
+                batch = await store.earnings.mature(user_id, now)
+                matured += batch
+                if not batch:
+                    break
     return matured
 
 
@@ -144,17 +151,24 @@ async def reconcile(
 ) -> int:
     """Hold the providers' books against ours, and add what our webhooks missed; gives how many orders were mended.
 
-    A provider that is down is left for the next round; the others are reconciled all the same.
+    An order that cannot be entered is passed over, and those behind it are not. A provider that is down, or says what
+    we cannot read, is left for the next round; the others are reconciled all the same.
     """
     mended = 0
     for source in sources:
+        name, patience = type(source).__name__, Patience("reconcile")
         try:
             async for facts in source.orders(since, until):
-                if facts.test != money_is_live and await store.orders.reconcile(facts, until):
-                    mended += 1
-                    log.warning("order mended", order=facts.order_id, rail=facts.rail.value)
+                if facts.test == money_is_live:
+                    continue
+                with patience.over(order=facts.order_id):
+                    if await store.orders.reconcile(facts, until):
+                        mended += 1
+                        log.warning("order mended", order=facts.order_id, rail=facts.rail.value)
         except Unavailable as down:
-            log.warning("reconciliation put off", source=type(source).__name__, reason=down.message)
+            log.warning("reconciliation put off", source=name, reason=down.message)
+        except Exception:
+            log.exception("reconciliation put off", source=name)
     return mended
 
 
