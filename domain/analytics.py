@@ -221,7 +221,8 @@ def _entered(fact: Entered) -> Iterator[Count]:
                 yield Count(subject, "reclaimed", amount)
             yield Count(PLATFORM, "disputes", int(_is_disputed(fact)))
         case EntryKind.MATURE:
-            yield Count(earner(entry.ref), "matured", amount)
+            gone = any(posting.target == ledger.PLATFORM_FEES for posting in entry.postings)
+            yield Count(PLATFORM, "commission", amount) if gone else Count(earner(entry.ref), "matured", amount)
         case EntryKind.REFUND:
             yield from _refunded(fact, amount)
         case EntryKind.PAYOUT | EntryKind.PAYOUT_PAID | EntryKind.PAYOUT_FAILED:
@@ -244,7 +245,7 @@ def _refunded(fact: Entered, amount: int) -> Iterator[Count]:
     for posting in fact.entry.postings:
         if posting.source == ledger.PLATFORM_FEES:
             yield Count(PLATFORM, "commission", -posting.amount.units)
-        else:
+        elif posting.source != ledger.LOSS:
             payee = earner(posting.source.split(":")[1])
             yield Count(payee, "returned", posting.amount.units)
             yield Count(payee, f"returned:{session.agent_id}", posting.amount.units)

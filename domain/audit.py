@@ -134,6 +134,24 @@ def _is_claimed(books: Books, entry: Entry) -> bool:
     return paper is not None and paper.entry_id == entry.id
 
 
+def entry_spares_the_closed(books: Books, entry: Entry) -> Iterator[Finding]:
+    """I14: only of a deleted account is anything booked as the platform's: what it would earn, what comes back to it,
+    and what it cannot give back."""
+    moved, whole = books.effects[entry.id], sum(posting.amount.units for posting in entry.postings)
+    kept = moved.get(ledger.PLATFORM_FEES if entry.kind is EntryKind.MATURE else ledger.LOSS, 0)
+    if kept == 0:
+        return
+    shut = {user_id for user_id in entry.after if user_id in books.wallets and books.wallets[user_id].closed}
+    papers = books.papers_of.get(entry.id, ())
+    owed = -sum(paper.amount for paper in papers if paper.user_id in shut and paper.amount < 0)
+    whole_or_part = -owed <= kept < 0 if entry.kind is EntryKind.REFUND else kept == whole
+    if not shut or not whole_or_part or entry.kind not in _OF_THE_CLOSED:
+        yield "I14", f"is a {entry.kind} that books {kept} as of a deleted account, and there is none"
+
+
+_OF_THE_CLOSED = (EntryKind.MATURE, EntryKind.PAYOUT_FAILED, EntryKind.REFUND)
+
+
 # ---- wallets
 
 
@@ -243,10 +261,11 @@ def _user_part(address: str) -> tuple[str, str] | None:
 def _moved(books: Books, entry: Entry, user_id: str) -> list[int]:
     """The changes of what is available, held, owed, and may be paid out: only what matured may, until it was."""
     moved = books.effects[entry.id]
+    came = moved.get(ledger.available(user_id), 0) + moved.get(ledger.debt(user_id), 0)
     payable = {
-        EntryKind.MATURE: -moved.get(ledger.earned(user_id), 0),
+        EntryKind.MATURE: came,
         EntryKind.PAYOUT: -moved.get(ledger.PAYOUTS_PENDING, 0),
-        EntryKind.PAYOUT_FAILED: sum(posting.amount.units for posting in entry.postings),
+        EntryKind.PAYOUT_FAILED: came,
     }
     return [
         moved.get(ledger.available(user_id), 0),
@@ -265,7 +284,7 @@ def _shortened(numbers: list[int]) -> str:
 
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
-    "entries": (entry_moves, entry_has_its_fact, entry_is_told),
+    "entries": (entry_moves, entry_has_its_fact, entry_is_told, entry_spares_the_closed),
     "wallets": (
         wallet_is_its_postings,
         wallet_holds_its_sessions,

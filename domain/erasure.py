@@ -28,10 +28,11 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class Affairs:
-    """What of a user is under way: ids of sessions as hirer and as owner, of payouts, and maturing earnings."""
+    """What of a user is under way: ids of sessions as hirer, owner and creator, of payouts, and maturing earnings."""
 
     hired: Sequence[str] = ()
     sold: Sequence[str] = ()
+    created: Sequence[str] = ()
     payouts: Sequence[str] = ()
     maturing: Sequence[str] = ()
 
@@ -46,6 +47,8 @@ def require_erasable(wallet: Wallet, affairs: Affairs, forfeit: Dof) -> None:
         left.append(f"Your session {affairs.hired[0]} is not settled: end it with endSession.")
     if affairs.sold:
         left.append(f"Your agent is in use by the session {affairs.sold[0]}: end it, or wait for its end.")
+    if affairs.created and not affairs.sold:
+        left.append(f"An agent that you created is in use by the session {affairs.created[0]}: wait for its end.")
     if affairs.payouts:
         left.append(f"The payout {affairs.payouts[0]} is on its way: wait until it has arrived.")
     if affairs.maturing:

@@ -138,5 +138,7 @@ def failed(payout: Payout, wallet: Wallet, reason: str, now: datetime) -> tuple[
         return payout, None
     source = ledger.WORLD_STRIPE if payout.state is PayoutState.PAID else ledger.PAYOUTS_PENDING
     ended = replace(payout, state=PayoutState.FAILED, concluded_at=now, failure=reason)
+    if wallet.closed:  # of a deleted account: nobody is there to be given it
+        return ended, Move(wallet, (ledger.Posting(source, ledger.LOSS, payout.amount),))
     back = credit(wallet, payout.amount, source)
     return ended, replace(back, wallet=replace(back.wallet, payable=wallet.payable + payout.amount))

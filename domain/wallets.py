@@ -24,7 +24,8 @@ class Wallet:
     cashed, and is spent first. It is never more than the two together. A hold spends nothing until it is captured, so
     one that is given back leaves it as it was; what a payout may take meanwhile is `payable_now`.
 
-    `closed` is the wallet of a deleted account: nobody pays into it any more.
+    `closed` is the wallet of a deleted account: nobody pays into it any more. What it would still earn is the
+    platform's, and so is what it can no longer give back.
     """
 
     id: str
@@ -93,6 +94,15 @@ def credit(wallet: Wallet, amount: Dof, source: str) -> Move:
     rest = amount - repaid
     after = replace(wallet, debt=wallet.debt - repaid, available=wallet.available + rest)
     return Move(after, _postings((source, ledger.debt(wallet.id), repaid), (source, ledger.available(wallet.id), rest)))
+
+
+def mature(wallet: Wallet, amount: Dof) -> Move:
+    """What was earned becomes available, and may be paid out. Of a deleted account it is the platform's."""
+    source = ledger.earned(wallet.id)
+    if wallet.closed:
+        return Move(wallet, _postings((source, ledger.PLATFORM_FEES, amount)))
+    move = credit(wallet, amount, source)
+    return replace(move, wallet=replace(move.wallet, payable=wallet.payable + amount))
 
 
 def reclaim(wallet: Wallet, amount: Dof, target: str) -> Move:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from domain import ledger, wallets
+from domain import wallets
 from domain.ids import Kind, derived_id
 from domain.ledger import EntryKind
 from domain.money import total
@@ -58,6 +58,8 @@ class Earnings:
     async def mature(self, user_id: str, now: datetime) -> int:
         """Make up to 200 matured accruals of a user available, in one entry; gives how many, none for a full wallet.
 
+        What others' hires still bring a deleted account becomes the platform's here, and not in the settlement: no hire
+        pays for reading its payees' wallets, and an account that is deleted after its last hire is met all the same.
         Two RPCs, or three. Maturing that runs twice, or beside itself, matures each accrual once: each is updated as it
         was read.
         """
@@ -72,10 +74,10 @@ class Earnings:
             told = ("earnings_matured", user_id, now.date().isoformat())
             await tx.read(WALLETS.at(user_id), OUTBOX.at(notice_id(user_id, told)))
             wallet = wallet_of(tx, user_id)
-            if not wallets.fits(wallet, total([accrual.amount for accrual in found]).units):
+            if not (wallet.closed or wallets.fits(wallet, total([accrual.amount for accrual in found]).units)):
                 return 0  # earned, and waiting until the wallet has room (T-M03); others' must not wait with it
             self._enter(tx, wallet, found, now)
-            if tx.get(OUTBOX, notice_id(user_id, told)) is None:
+            if not wallet.closed and tx.get(OUTBOX, notice_id(user_id, told)) is None:
                 tx.tell(notice(NotificationKind.EARNINGS, user_id, told, now, self._policy.event_retention, {}))
             return len(found)
 
@@ -86,9 +88,8 @@ class Earnings:
         fact = (wallet.id, *sorted(accrual.id for accrual in matured))
         entry_id = derived_id(Kind.ENTRY, EntryKind.MATURE, *fact)
         if amount:
-            move = wallets.credit(wallet, amount, ledger.earned(wallet.id))
-            earned = replace(move, wallet=replace(move.wallet, payable=wallet.payable + amount))
-            enter(tx, EntryKind.MATURE, fact, (earned,), ref=wallet.id, actor="platform", at=now)
+            move = wallets.mature(wallet, amount)
+            enter(tx, EntryKind.MATURE, fact, (move,), ref=wallet.id, actor="platform", at=now)
         for accrual in matured:
             tx.put(ACCRUALS, replace(accrual, state=AccrualState.MATURED, matured_by=entry_id if amount else None))
 

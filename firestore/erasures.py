@@ -65,7 +65,7 @@ class Erasures:
         """Erase the viewer, who gives up what is available, and ask for the rest of the work. Doing so again answers
         the same.
 
-        Six RPCs. Raises Conflict for what must be settled before, Unauthenticated for who is not there.
+        Seven RPCs. Raises Conflict for what must be settled before, Unauthenticated for who is not there.
         """
 
         async def body(tx: Tx) -> Erasure:
@@ -161,6 +161,7 @@ class Erasures:
         return Affairs(
             hired=await open_(SESSIONS, "hirer_id", "settled", False),
             sold=await open_(SESSIONS, "owner_id", "settled", False),
+            created=await open_(SESSIONS, "creator_id", "settled", False),
             payouts=await open_(PAYOUTS, "user_id", "state", PayoutState.REQUESTED.value, PayoutState.SENT.value),
             maturing=await open_(ACCRUALS, "user_id", "state", AccrualState.MATURING.value),
         )

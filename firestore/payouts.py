@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,6 +24,8 @@ from firestore.ledger import enter, wallet_of
 from firestore.notifications import NOTIFY, notes
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
+
+log = logging.getLogger(__name__)
 
 SEND_PAYOUT = "send_payout"
 SEND_WITHIN = timedelta(hours=20)  # Stripe forgets a key after 24 hours: an older try looks for its transfer first
@@ -150,17 +153,20 @@ class Payouts:
         if not is_id(payout_id, Kind.PAYOUT):
             return
 
-        async def body(tx: Tx) -> None:
-            payout = await tx.load(PAYOUTS, payout_id)
+        async def body(tx: Tx) -> bool:
+            payout, homeless = await tx.load(PAYOUTS, payout_id), False
             if payout is not None:
                 await tx.read(WALLETS.at(payout.user_id), TRANSACTIONS.at(payout.transaction_id))
                 if failure is None:
                     self._pay(tx, payout, now)
                 else:
+                    homeless = payout.state is not PayoutState.FAILED and wallet_of(tx, payout.user_id).closed
                     self._fail(tx, payout, failure, now)
             await tx.finish(row_id)
+            return homeless
 
-        await self._commits.run(body)
+        if await self._commits.run(body):
+            log.warning("%s came back to a deleted account: its DOF are booked as the platform's", payout_id)
 
     async def page_of_user(self, user_id: str, first: int, after: Position | None) -> Page[Payout]:
         """A user's payouts, newest first. One RPC."""

@@ -39,7 +39,8 @@ class Refunds:
     ) -> tuple[Session, Transaction]:
         """Give `amount` back: from maturing earnings first, then from the payees' wallets, as debt where short.
 
-        Three RPCs. Raises NotFound, Conflict, BadInput, IdempotencyConflict.
+        A deleted account is given nothing, so the refund is refused, and gives nothing back: that is the platform's
+        loss. Three RPCs. Raises NotFound, Conflict, BadInput, IdempotencyConflict.
         """
         require_key(key)
         if not is_id(session_id, Kind.SESSION):
@@ -82,6 +83,8 @@ class Refunds:
         people = dict.fromkeys((session.hirer_id, *accruals))
         await tx.read(*map(WALLETS.at, people), *map(ACCRUALS.at, accruals.values()))
         held = {user_id: wallet_of(tx, user_id) for user_id in people}
+        if held[session.hirer_id].closed:
+            raise NotFound("user")
         whole = Dof(back.owner.units + back.platform.units + back.creator.units)
         if not wallets.fits(held[session.hirer_id], whole.units):
             raise Conflict("The hirer's wallet cannot hold that much more: refund less, or later.")
@@ -155,8 +158,12 @@ def _credit(held: dict[str, Wallet], user_id: str, amount: Dof, source: str) -> 
 
 
 def _take(held: dict[str, Wallet], user_id: str, hirer_id: str, amount: Dof) -> list[Move]:
-    """From a payee's wallet to the hirer's: what is available, and what becomes the payee's debt."""
+    """From a payee's wallet to the hirer's: what is available, and what becomes the payee's debt. A deleted account has
+    neither: its DOF were given up, and what came later went to the platform.
+    """
     wallet = held[user_id]
+    if wallet.closed:
+        return [Move(wallet, ()), _credit(held, hirer_id, amount, ledger.LOSS)]
     ready = min(wallet.available, amount)
     owed = amount - ready
     held[user_id] = replace(wallet, available=wallet.available - ready, debt=wallet.debt + owed)

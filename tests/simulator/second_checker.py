@@ -23,7 +23,7 @@ def broken(dump: Mapping[str, Doc], now: datetime) -> list[str]:
         shelf, _, id_ = path.partition("/")
         shelves[shelf][id_] = document
     found: list[str] = []
-    laws = (_ids, _postings, _chains, holds, meters, terms, purchases, orders, earnings, payouts)
+    laws = (_ids, _postings, _chains, _deleted, holds, meters, terms, purchases, orders, earnings, payouts)
     for law in (*laws, papers, lambda shelves: late(shelves, now)):
         try:
             found += law(shelves)
@@ -121,7 +121,7 @@ def _chains(shelves: Mapping[str, Shelf]) -> Iterator[str]:
             for part in ("available", "held", "debt"):
                 have[part] += moved.get(f"user:{user}:{part}", 0) * (-1 if part == "debt" else 1)
             mine = have["available"] + have["held"]
-            have["payable"] = min(mine, have["payable"] + _ripened(shelves["entries"][id_]))
+            have["payable"] = min(mine, have["payable"] + _ripened(shelves["entries"][id_], user))
             after = shelves["entries"][id_]["after"][user]
             if version != number or any(after[part] != have[part] for part in have):
                 yield f"I12 {user} after {id_} is {have}, not {after}"
@@ -140,10 +140,34 @@ def _chains(shelves: Mapping[str, Shelf]) -> Iterator[str]:
         yield f"I10 the books sum to {total}"
 
 
-def _ripened(entry: Doc) -> int:
+def _ripened(entry: Doc, user: str) -> int:
     """By how much an entry changes what may be paid out of its user's wallet."""
     whole: int = sum(posting["amount"] for posting in entry["postings"])
-    return {"MATURE": whole, "PAYOUT_FAILED": whole, "PAYOUT": -whole}.get(entry["kind"], 0)
+    mine = (f"user:{user}:available", f"user:{user}:debt")
+    got: int = sum(posting["amount"] for posting in entry["postings"] if posting["target"] in mine)
+    return {"MATURE": got, "PAYOUT_FAILED": got, "PAYOUT": -whole}.get(entry["kind"], 0)
+
+
+def _deleted(shelves: Mapping[str, Shelf]) -> Iterator[str]:
+    """I14: the platform keeps what a deleted account would have matured or been given back, all of it; and bears, of a
+    service refund, no more than what such an account was to give. Of nobody else's does it do either."""
+    gone = {id_ for id_, wallet in shelves["wallets"].items() if wallet["closed"]}
+    for id_, entry in shelves["entries"].items():
+        ends = {end: [each["amount"] for each in entry["postings"] if each[end] == "loss"] for end in _ENDS}
+        fees = [each["amount"] for each in entry["postings"] if each["target"] == "platform:fees"]
+        kept = {"MATURE": fees, "PAYOUT_FAILED": ends["target"]}.get(entry["kind"], [])
+        borne = ends["source"] if entry["kind"] == "REFUND" else []
+        if len(borne) + len(kept) != len(ends["source"] + ends["target"]) + (len(fees) * (entry["kind"] == "MATURE")):
+            yield f"I14 {id_} moves {ends} as of a deleted account"
+        if kept and (len(entry["postings"]) != 1 or not set(entry["after"]) <= gone):
+            yield f"I14 {id_} lets the platform keep {kept} of {sorted(entry['after'])}"
+        told = [each for each in shelves["transactions"].values() if borne and each["entry_id"] == id_]
+        share = -sum(each["amount"] for each in told if each["user_id"] in gone and each["amount"] < 0)
+        if sum(borne) > share:
+            yield f"I14 {id_} lets the platform bear {borne}, and deleted accounts were to give {share}"
+
+
+_ENDS = ("source", "target")
 
 
 def _is_wallet(name: str) -> bool:
