@@ -21,7 +21,7 @@ from domain.revenue import AccrualState
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import User
 from domain.wallets import Wallet
-from firestore.backend import Backend, Filter, Query, Snapshot, Value, Write
+from firestore.backend import Backend, Conflict, Filter, Query, Snapshot, Unclear, Value, Write
 from firestore.collections import (
     ACCRUALS,
     API_KEYS,
@@ -127,14 +127,22 @@ class Erasures:
         """
         for collection in FORGOTTEN:
             async for page in self._pages(Query(collection.name, (Filter("user_id", "==", user_id),))):
-                await self._backend.commit([Write(each.path, None) for each in page])
-        await self._backend.commit([Write(PAYOUT_ACCOUNTS.at(user_id), None)])
+                await self._drop([each.path for each in page])
+        await self._drop([PAYOUT_ACCOUNTS.at(user_id)])
         # How far notifications have counted stays: what told of them is kept a while, and a number is told once.
         await self._rewrite(NOTIFICATION_BOXES, "id", user_id, lambda each: replace(each, endpoint_ids=()))
         await self._rewrite(REVIEWS, "reviewer_id", user_id, lambda each: replace(each, title=None, comment=""))
         await self._rewrite(REPORTS, "reporter_id", user_id, lambda each: replace(each, text=""))
         await self._rewrite(APPEALS, "owner_id", user_id, lambda each: replace(each, text=""))
         await self._rewrite(PURCHASES, "user_id", user_id, lambda each: replace(each, checkout_url=""))
+
+    async def _drop(self, paths: list[str]) -> None:
+        """Delete documents, whatever they say by now. Raises Unavailable, also where another commit is in the way: the
+        task is asked again."""
+        try:
+            await self._backend.commit([Write(path, None) for path in paths])
+        except Conflict:
+            raise Unclear from None
 
     async def _rewrite(self, collection: Collection[R], field: str, user_id: str, change: Callable[[R], R]) -> None:
         async for page in self._pages(Query(collection.name, (Filter(field, "==", user_id),), fields=(field,))):

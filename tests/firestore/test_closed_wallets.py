@@ -13,13 +13,14 @@ import pytest_asyncio
 
 from domain import ledger
 from domain.analytics import PLATFORM, Count, Entered, counts, earner
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, Unavailable
 from domain.ledger import Entry, EntryKind, Posting
 from domain.money import Dof
 from domain.payouts import PayoutState
 from domain.pricing import Pricing
 from domain.sessions import Session
 from domain.wallets import Wallet
+from firestore.backend import Conflict as InTheWay
 from firestore.backend import Write
 from firestore.collections import ENTRIES, LISTINGS, PAYOUTS, SESSIONS, TRANSACTIONS, WALLETS
 from firestore.memory import MemoryBackend
@@ -206,3 +207,22 @@ async def test_neither_checker_lets_the_platform_keep_what_is_anybodys(world: Wo
         assert any(made.id in found for found in ours)
         assert any(made.id in found for found in theirs)
     await rewrite(world, shut)
+
+
+# ---- the task that follows
+
+
+async def test_a_commit_in_the_way_of_the_task_is_no_fault(world: World) -> None:
+    """What is left to do is asked again by the queue, as after an outage; a fault would be somebody's to look at."""
+    assert isinstance(world.backend, MemoryBackend)
+    await erase(world, CLEO)
+
+    async def in_the_way(verb: str) -> None:
+        if verb == "commit":
+            raise InTheWay
+
+    world.backend.before = in_the_way
+    with pytest.raises(Unavailable):
+        await world.store.erasures.clear(CLEO)
+    world.backend.before = None
+    await world.store.erasures.clear(CLEO)
