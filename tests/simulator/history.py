@@ -12,8 +12,8 @@ from typing import Any, cast
 import msgspec
 
 from domain.audit import check
-from domain.errors import IdempotencyConflict, Refusal, Unavailable
-from domain.money import DOF_MAX
+from domain.errors import Conflict, IdempotencyConflict, Refusal, Unavailable
+from domain.money import DOF_MAX, ZERO
 from domain.purchases import Rail
 from firestore.audit import audit, books_of
 from functions.schedule.rounds import sweep
@@ -24,10 +24,11 @@ from tests.simulator import orders, second_checker
 from tests.simulator.orders import Planned
 from tests.simulator.script import Act, Scribe, perform
 from tests.simulator.wire import Faults, Killed
-from tests.simulator.world import NAMES, RULES, World
+from tests.simulator.world import CREATOR, NAMES, RULES, World
 
 PLAYERS = NAMES[:4]
 LIVE_AUDIT_EACH = 5  # every fifth history is audited while it happens
+DELETED_EACH = 4  # in every fourth history, who created an agent deletes the account
 NAP_SECONDS = 1500  # between two acts of one person: some sessions of an hour run out meanwhile
 
 
@@ -47,7 +48,7 @@ class Verdict:
 
 def run(seed: int, faults: Faults | None = None) -> Verdict:
     """Run the history of a seed."""
-    world = World(seed, faults or Faults())
+    world = World(seed, faults or Faults(), CREATOR if seed % DELETED_EACH == 1 else "ada")
     history = _History(world)
     try:
         world.loop.run(history.main())
@@ -74,7 +75,9 @@ class _History:
     async def main(self) -> None:
         world = self.world
         people = (self._person(name, world.rng.randint(2, 5)) for name in PLAYERS)
-        await self._all(*people, self._clock(), *([self._audit_live()] if world.seed % LIVE_AUDIT_EACH == 0 else []))
+        more = [self._audit_live()] if world.seed % LIVE_AUDIT_EACH == 0 else []
+        more += [self._leave()] if world.seed % DELETED_EACH == 1 else []
+        await self._all(*people, self._clock(), *more)
         self._check("midway", whole=False)
         await asyncio.sleep(timedelta(days=8).total_seconds())
         people = (self._person(name, world.rng.randint(0, 2)) for name in PLAYERS)
@@ -238,6 +241,21 @@ class _History:
         wallet = dump[f"wallets/{payout['user_id']}"]
         return bool(wallet["available"] + wallet["held"] + payout["amount"] > DOF_MAX)
 
+    async def _leave(self) -> None:
+        """The account is deleted, or not, because a session runs or something has not matured."""
+        world = self.world
+        await asyncio.sleep(world.rng.choice((0, NAP_SECONDS)))
+        while True:  # ends: a wire is not dead for ever
+            process = world.process()
+            try:
+                await process.store.erasures.request(user_id(CREATOR), ZERO, process.clock())
+            except Conflict:
+                return
+            except (Killed, Unavailable):
+                await asyncio.sleep(1)
+            else:
+                return
+
     async def _audit_live(self) -> None:
         """Audits beside the work: nobody stops, and none gives a false alarm."""
         world, mark = self.world, None
@@ -279,6 +297,10 @@ class _History:
             kept = path.startswith("payouts/") and payout["id"] in world.bank.transfers.keys() - world.bank.reversed
             if kept and payout["state"] == "FAILED":
                 world.problems.append(f"{path} has failed, and its transfer was not brought back")
+        shut = [each for path, each in dump.items() if path.startswith("wallets/") and each["closed"]]
+        for wallet in shut:  # only what a deleted account owed, or had, before could be there, and it had nothing
+            if wallet["available"] or wallet["debt"] or wallet["payable"]:
+                world.problems.append(f"a deleted account has {wallet}")
         counted: set[str] = set()
         disputes = dict.fromkeys(map(user_id, PLAYERS), 0)
         for order in self.orders:

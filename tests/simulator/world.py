@@ -24,6 +24,7 @@ from domain.purchases import Package, Rail, Tier
 from domain.users import Role
 from firestore.backend import Query, Write
 from firestore.collections import AGENTS, LISTINGS, OUTBOX, PAYOUT_ACCOUNTS, USERS
+from firestore.erasures import ERASE_ACCOUNT
 from firestore.memory import MemoryBackend
 from firestore.orders import Told
 from firestore.records import encode
@@ -32,9 +33,10 @@ from firestore.store import Store
 from functions.caller import Caller, Task, tasks
 from functions.outbox import Dispatcher
 from functions.schedule.rounds import sweep
+from functions.tasks.erasure import EraseAccount
 from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.webhooks.shopify import ShopifyDoor
-from integrations.services import PayoutGateway, PayoutRejected
+from integrations.services import IdentityGateway, PayoutGateway, PayoutRejected
 from integrations.shopify import ShopifySignatures, sign
 from tests.nouns import NOW, POLICY, a_listing, a_user, an_agent, an_offer, user_id
 from tests.outlets import heard
@@ -46,6 +48,7 @@ SECRET = "simulated"
 SPENDINGS = ("HOLD", "EXTEND", "TRANSFER", "PAYOUT")
 DELIVERIES_MAX = 6  # tries of one delivery before it is left to the sweep
 NAMES = ("ada", "bob", "max", "eve", "amy")
+CREATOR = "cleo"  # of bob's agent, in histories in which that one's account is deleted; it does nothing else
 RULES: Policy = replace(
     POLICY,
     packages=(
@@ -60,13 +63,15 @@ AGENT_IDS = tuple(derived_id(Kind.AGENT, name) for name in ("nova", "mira"))
 LISTING_IDS = tuple(derived_id(Kind.LISTING, each) for each in AGENT_IDS)
 
 
-@lru_cache(maxsize=1)
-def furniture() -> tuple[Write, ...]:
+@lru_cache(maxsize=2)
+def furniture(creator: str = "ada") -> tuple[Write, ...]:
     """Users, two published agents (one whose creator is not its owner), and payout accounts."""
-    people = [a_user(name, role=Role.ADMIN if name == "amy" else Role.USER) for name in NAMES]
+    names = dict.fromkeys((*NAMES, creator))
+    people = [a_user(name, role=Role.ADMIN if name == "amy" else Role.USER) for name in names]
     writes = [Write(USERS.at(each.id), encode(each)) for each in people]
     for name, owner, hourly in (("nova", "ada", 97), ("mira", "bob", 211)):
-        agent = an_agent(name, user_id(owner), creator_id=user_id("ada"), published=True)
+        made_by = "ada" if owner == "ada" else creator
+        agent = an_agent(name, user_id(owner), creator_id=user_id(made_by), published=True)
         agent = replace(agent, listing_id=derived_id(Kind.LISTING, agent.id))
         listing = a_listing(agent, an_offer(hourly=hourly, daily=hourly * 7, weekly=hourly * 31))
         writes += [Write(AGENTS.at(agent.id), encode(agent)), Write(LISTINGS.at(listing.id), encode(listing))]
@@ -135,7 +140,11 @@ class Process:
             jitter=world.rng.random,
             told=self.dispatcher.told,
         )
-        known: dict[str, Task] = {**tasks(cast(PayoutGateway, world.bank), outlets=heard()), APPLY_ORDER: _apply}
+        known: dict[str, Task] = {
+            **tasks(cast(PayoutGateway, world.bank), outlets=heard()),
+            APPLY_ORDER: _apply,
+            ERASE_ACCOUNT: EraseAccount(cast(IdentityGateway, _NoSignIns())),
+        }
         self.caller = Caller(self.store, self.dispatcher, self.clock, known)
         signatures = ShopifySignatures((SECRET,))
         self.door = ShopifyDoor(
@@ -144,6 +153,13 @@ class Process:
 
     def clock(self) -> datetime:
         return self._world.now() + self.skew
+
+
+class _NoSignIns:
+    """An identity provider that knows nobody."""
+
+    async def delete(self, uid: str) -> None:
+        """Nobody is there."""
 
 
 class _QueueEnd:
@@ -169,7 +185,7 @@ class _QueueEnd:
 class World:
     """All that a history happens in. Everything that is drawn is drawn from one seed."""
 
-    def __init__(self, seed: int, faults: Faults) -> None:
+    def __init__(self, seed: int, faults: Faults, creator: str = "ada") -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.step = timedelta()
@@ -182,7 +198,7 @@ class World:
         self.idle = asyncio.Event()
         self.idle.set()
         self.counts: dict[str, int] = dict.fromkeys(("verbs", "kills", "deliveries"), 0)
-        at_once(self.memory.commit(furniture()))
+        at_once(self.memory.commit(furniture(creator)))
         self.processes = [Process(self) for _ in range(2)]
 
     def now(self) -> datetime:
