@@ -70,8 +70,11 @@ def findings(books: Books) -> Iterator[list[Violation]]:
                 found += _apply(rule, books, record, path)
             yield found
     yield _apply(sums_to_nothing, books, None, "entries/*")
-    needed = books.chains.keys() | (books.disputed.keys() | books.closed.keys() if books.whole else set())
-    missing = sorted(user_id for user_id in needed - books.wallets.keys() if user_id is not None)
+    needed = set(books.chains)
+    if books.whole:
+        told_of = {*books.disputed, *books.closed, *books.erased}
+        needed |= {user_id for user_id in told_of if user_id is not None}
+    missing = sorted(needed - books.wallets.keys())
     yield [Violation("I2", f"wallets/{each}", "is missing, and something was told of it") for each in missing]
 
 
@@ -190,6 +193,13 @@ def wallet_holds_its_sessions(books: Books, wallet: Wallet) -> Iterator[Finding]
         yield "I4", f"holds {wallet.held.units}, its running sessions {books.held_by[wallet.id]}"
 
 
+def wallet_is_closed_with_its_account(books: Books, wallet: Wallet) -> Iterator[Finding]:
+    """I14: the wallets of deleted accounts are closed, and no others. One that a backup has opened is closed again by
+    the round that erases its user again."""
+    if books.whole and wallet.closed != (wallet.id in books.erased):
+        yield "I14", f"is closed: {wallet.closed}, and the log of erasures says otherwise"
+
+
 def wallet_counts_its_disputes(books: Books, wallet: Wallet) -> Iterator[Finding]:
     """I14: it is frozen by as many orders as are disputed."""
     if books.whole and wallet.open_disputes != books.disputed[wallet.id]:
@@ -288,6 +298,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "wallets": (
         wallet_is_its_postings,
         wallet_holds_its_sessions,
+        wallet_is_closed_with_its_account,
         wallet_counts_its_disputes,
         wallet_counts_its_events,
     ),

@@ -52,7 +52,8 @@ class Books:
     """The ledger's records by document id, all of one moment `at`.
 
     With `first` the books are not whole: they hold all that hangs together with some entries, and `first` gives, by
-    user, the version from which the wallet's entries are among them. What lies before was checked before.
+    user, the version from which the wallet's entries are among them. What lies before was checked before. `erased` are
+    the users of deleted accounts, as the log of erasures has them.
     """
 
     at: datetime
@@ -67,6 +68,7 @@ class Books:
     payouts: Mapping[str, Payout]
     owed: Mapping[str, Owed]
     first: Mapping[str, int] | None = None
+    erased: frozenset[str] = frozenset()
 
     @property
     def whole(self) -> bool:

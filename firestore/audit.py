@@ -22,6 +22,7 @@ from firestore.backend import Backend, Filter, Op, Order, Query, Snapshot, Value
 from firestore.collections import (
     ACCRUALS,
     ENTRIES,
+    ERASURES,
     LEDGER,
     ORDERS,
     OUTBOX,
@@ -103,8 +104,10 @@ def books_of(dump: Mapping[str, Mapping[str, Value]], at: datetime) -> tuple[Boo
     shelves = _Shelves()
     known = {collection.name: collection for collection in LEDGER}
     for path, data in dump.items():
-        name = path.partition("/")[0]
-        if name == OUTBOX.name:
+        name, _, id_ = path.partition("/")
+        if name == ERASURES.name:
+            shelves.erased.add(id_)
+        elif name == OUTBOX.name:
             shelves.keep_owed(Snapshot(path, data, 0))
         elif name in known:
             shelves.keep(known[name], Snapshot(path, data, 0))
@@ -117,6 +120,7 @@ class _Shelves:
 
     records: dict[str, dict[str, Any]] = field(default_factory=lambda: {each.name: {} for each in LEDGER})
     owed: dict[str, Owed] = field(default_factory=dict)
+    erased: set[str] = field(default_factory=set)
     unreadable: list[Violation] = field(default_factory=list)
 
     def keep(self, collection: Collection[Any], snapshot: Snapshot) -> None:
@@ -141,7 +145,7 @@ class _Shelves:
         self.owed[snapshot.id] = Owed(snapshot.id, str(task) if task else None, since, is_pending, is_dead, told)
 
     def books(self, at: datetime, first: Mapping[str, int] | None) -> Books:
-        return Books(at=at, owed=self.owed, first=first, **self.records)
+        return Books(at=at, owed=self.owed, first=first, erased=frozenset(self.erased), **self.records)
 
 
 class _Reader:
@@ -166,7 +170,8 @@ class _Reader:
         return self._shelves.books(self.at, first)
 
     async def read_all(self) -> None:
-        """Every document of the ledger, of several collections at once: a page is decoded while another is fetched."""
+        """Every document of the ledger, of several collections at once: a page is decoded while another is fetched;
+        and whose account was deleted."""
         turns = asyncio.Semaphore(AT_ONCE)
 
         async def read(collection: Collection[Any]) -> None:
@@ -180,6 +185,8 @@ class _Reader:
         finally:
             for each in reading:
                 each.cancel()
+        async for snapshot in self._pages(Query(ERASURES.name, limit=PAGE, fields=("id",))):
+            self._shelves.erased.add(snapshot.id)
 
     async def read_since(self, since: datetime) -> dict[str, int]:
         """All that hangs on the entries since a moment. Gives, by user, the wallet's version to begin with."""

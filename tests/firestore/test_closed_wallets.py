@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from domain import ledger
 from domain.analytics import PLATFORM, Count, Entered, counts, earner
+from domain.erasure import Erasure
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.ledger import Entry, EntryKind, Posting
 from domain.money import Dof
@@ -22,7 +23,7 @@ from domain.sessions import Session
 from domain.wallets import Wallet
 from firestore.backend import Conflict as InTheWay
 from firestore.backend import Write
-from firestore.collections import ENTRIES, LISTINGS, PAYOUTS, SESSIONS, TRANSACTIONS, WALLETS
+from firestore.collections import ENTRIES, ERASURES, LISTINGS, PAYOUTS, SESSIONS, TRANSACTIONS, WALLETS
 from firestore.memory import MemoryBackend
 from tests import agree
 from tests.make import MINUTE, World, user_id, wish
@@ -177,6 +178,7 @@ async def test_what_comes_back_to_a_deleted_account_is_the_platforms(
         await erase(world, ADA)
     else:
         await rewrite(world, replace(await world.get(WALLETS, ADA), closed=True))
+        await world.put(ERASURES, Erasure(ADA, world.now))
     world.now += timedelta(days=3)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -206,6 +208,19 @@ async def test_neither_checker_lets_the_platform_keep_what_is_anybodys(world: Wo
         made = next(x for x in await world.all(ENTRIES) if x.kind is each and CLEO in x.after)
         assert any(made.id in found for found in ours)
         assert any(made.id in found for found in theirs)
+    await rewrite(world, shut)
+
+
+async def test_both_checkers_miss_a_closed_wallet_that_is_gone_or_open_again(world: World) -> None:
+    """A deleted account that never had a DOF has nothing else in the books: its wallet's absence would open it."""
+    await erase(world, CLEO)
+    shut = await world.get(WALLETS, CLEO)
+    for write in (Write(WALLETS.at(CLEO), None), Write(WALLETS.at(CLEO), WALLETS.encode(Wallet(CLEO)))):
+        await world.backend.commit([write])
+        ours, theirs = await agree.said(world)
+        assert [CLEO in each for each in (*ours, *theirs)] == [True, True]
+        report = await world.store.audit(world.now + MINUTE, since=None, progress=lambda line: None)
+        assert [each.path for each in report.violations if each.invariant != "I13"] == [WALLETS.at(CLEO)]
     await rewrite(world, shut)
 
 

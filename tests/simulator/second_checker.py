@@ -152,6 +152,8 @@ def _deleted(shelves: Mapping[str, Shelf]) -> Iterator[str]:
     """I14: the platform keeps what a deleted account would have matured or been given back, all of it; and bears, of a
     service refund, no more than what such an account was to give. Of nobody else's does it do either."""
     gone = {id_ for id_, wallet in shelves["wallets"].items() if wallet["closed"]}
+    for id_ in gone ^ shelves["erasures"].keys():
+        yield f"I14 the account of {id_} is deleted or its wallet is closed, and not both"
     for id_, entry in shelves["entries"].items():
         ends = {end: [each["amount"] for each in entry["postings"] if each[end] == "loss"] for end in _ENDS}
         fees = [each["amount"] for each in entry["postings"] if each["target"] == "platform:fees"]
