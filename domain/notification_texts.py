@@ -72,10 +72,41 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "es": ("Has recibido DOF", "Un jugador te ha enviado {dof} DOF."),
         "de": ("Du hast DOF bekommen", "Ein Spieler hat dir {dof} DOF geschickt."),
     },
-    "purchase_failed": {
+    "purchase_failed": {  # of notifications from before each cause had a text
         "en": ("Your purchase failed", "A purchase was cancelled or refunded before it was credited."),
         "es": ("Tu compra ha fallado", "Una compra se canceló o reembolsó antes de abonarse."),
         "de": ("Dein Kauf ist fehlgeschlagen", "Ein Kauf wurde storniert oder erstattet, bevor er gutgeschrieben war."),
+    },
+    "purchase_cancelled": {
+        "en": ("Your purchase was cancelled", "A purchase was cancelled before it was credited: no DOF were added."),
+        "es": ("Tu compra se canceló", "Una compra se canceló antes de abonarse: no se han añadido DOF."),
+        "de": (
+            "Dein Kauf wurde storniert",
+            "Ein Kauf wurde storniert, bevor er gutgeschrieben war: es kamen keine DOF hinzu.",
+        ),
+    },
+    "purchase_refunded": {
+        "en": ("Your purchase was refunded", "The money of a purchase went back to you before it was credited."),
+        "es": ("Tu compra se reembolsó", "El dinero de una compra te fue devuelto antes de abonarse."),
+        "de": ("Dein Kauf wurde erstattet", "Das Geld eines Kaufs ging an dich zurück, bevor er gutgeschrieben war."),
+    },
+    "purchase_rejected": {
+        "en": ("Your purchase was not accepted", "We looked at a purchase and did not accept it: write to support."),
+        "es": ("Tu compra no fue aceptada", "Hemos revisado una compra y no la hemos aceptado: escribe a soporte."),
+        "de": (
+            "Dein Kauf wurde nicht angenommen",
+            "Wir haben einen Kauf geprüft und nicht angenommen: schreib an den Support.",
+        ),
+    },
+    "payment_failed": {
+        "en": ("Your payment failed", "Your bank did not make the payment of a purchase: pay in another way."),
+        "es": ("Tu pago ha fallado", "Tu banco no realizó el pago de una compra: paga de otra manera."),
+        "de": ("Deine Zahlung schlug fehl", "Deine Bank hat einen Kauf nicht bezahlt: zahle auf anderem Weg."),
+    },
+    "checkout_expired": {
+        "en": ("Your checkout expired", "The page to pay a purchase on expired unpaid: begin the purchase again."),
+        "es": ("Tu pago ha caducado", "La página para pagar una compra caducó sin pago: empieza la compra de nuevo."),
+        "de": ("Deine Kasse ist abgelaufen", "Die Seite zum Bezahlen lief unbezahlt ab: beginne den Kauf neu."),
     },
     "purchase_reversed": {
         "en": ("A purchase was refunded", "{dof} DOF of a refunded or disputed purchase were taken back."),

@@ -49,6 +49,8 @@ class FactKind(StrEnum):
 FLOODABLE = frozenset({FactKind.REFUND, FactKind.REFUNDED_TOTAL})
 DECISION = "decision"  # the key of the first fact that says what a doubted order is worth; later ones are numbered
 CONTEST_DECISION = "decision:dispute"  # and of the one that says how a contested dispute ended: approved is won
+CHECKOUT_EXPIRED = "checkout_expired"  # why a checkout was cancelled, as the cancellation's subject has it
+PAYMENT_FAILED = "payment_failed"
 _STAGES = (
     FactKind.DISPUTE_INQUIRY,
     FactKind.DISPUTE_CLOSED,
@@ -66,7 +68,7 @@ class Report:
     """One fact as a provider tells it: `PAID` brings lines and the goods' price as paid, `REFUND` the money given back.
 
     `gross` is all that a payment captured, with tax and shipping: a refund gives back a part of that. `subject` is the
-    dispute, or the refund that came back. `key` names the fact within its order: two reports with one key are one fact.
+    dispute, the refund that came back, or why a checkout was cancelled, where we know. `key` names the fact within its order: two reports with one key are one fact.
     `doubt` is why a human must look.
     """
 
@@ -204,6 +206,17 @@ class Order:
         if self._paid is not None:
             return PurchaseStatus.REFUNDED
         return PurchaseStatus.FAILED if self.is_cancelled else PurchaseStatus.PENDING
+
+    @property
+    def ending(self) -> str:
+        """Of an order that ended before it was credited: the name of the text that tells its buyer why."""
+        if self.is_rejected:
+            return "purchase_rejected"
+        cancelled = next((fact for fact in self.facts.values() if fact.kind is FactKind.CANCEL), None)
+        if cancelled is None:
+            return "purchase_refunded"
+        known = (CHECKOUT_EXPIRED, PAYMENT_FAILED)
+        return cancelled.subject if cancelled.subject in known else "purchase_cancelled"
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from domain.events import Event, EventType, wallet_topic
 from domain.ids import Kind, derived_id, is_id
 from domain.ledger import WORLD_SHOPIFY, WORLD_STRIPE, EntryKind
 from domain.money import DOF_MAX, ZERO, Dof
-from domain.notifications import note
+from domain.notifications import note, words
 from domain.orders import CONTEST_DECISION, DECISION, Fact, FactKind, Order, OrderFacts, PurchaseStatus
 from domain.policy import Policy
 from domain.privacy import REDACTED
@@ -320,12 +320,11 @@ class _Settling:
         wallet = replace(wallet, sequence=wallet.sequence + 1)
         closed = replace(asked, status=status, completed_at=self._now, external_reference=order.reference)
         tx.put(TRANSACTIONS, closed)
-        why = "not accepted: write to support" if order.is_rejected else "cancelled or refunded before it was credited"
-        data: dict[str, str | int] = {"transactionId": asked_id, "error": f"The order was {why}."}
+        data: dict[str, str | int] = {"transactionId": asked_id, "error": words(order.ending, {}, None).text}
         event = Event(wallet_topic(wallet.id), wallet.sequence, EventType.TRANSACTION_FAILED, self._now, data)
         # A refund that comes back opens the purchase again, so it can close more than once.
         fact, retention = ("closed", order.id, status, wallet.sequence), self._policy.event_retention
-        told = _noted(wallet.id, "purchase_failed", fact, asked_id, ZERO)
+        told = _noted(wallet.id, order.ending, fact, asked_id, ZERO)
         tx.tell(row(fact, self._now, retention, events=(event,), task=NOTIFY, args=told))
         return wallet
 

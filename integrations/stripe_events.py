@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from domain.ids import Kind, is_id
 from domain.money import Money
-from domain.orders import FactKind, OrderFacts, OrderLine, Report
+from domain.orders import CHECKOUT_EXPIRED, PAYMENT_FAILED, FactKind, OrderFacts, OrderLine, Report
 from domain.purchases import Rail
 from integrations.payloads import Doubt, Malformed, flag_at, object_at, parse_object, readable_email, shown
 from integrations.services import BankPayout, BankStatus, PayoutAccount, TransferTold
@@ -134,7 +134,8 @@ def read_dead_session(session: Mapping[str, object], shop: str, test: bool) -> O
     told = read_session(session, shop, test)
     if told.reports:  # paid after all: Stripe would not say both, and money outweighs
         return told
-    return replace(told, reports=(Report("cancel", FactKind.CANCEL),))
+    why = CHECKOUT_EXPIRED if session.get("status") == "expired" else PAYMENT_FAILED
+    return replace(told, reports=(Report("cancel", FactKind.CANCEL, subject=why),))
 
 
 def read_charge(charge: Mapping[str, object], shop: str, test: bool) -> OrderFacts:

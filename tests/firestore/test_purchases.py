@@ -17,7 +17,7 @@ from domain.events import EventType
 from domain.ids import Kind, derived_id
 from domain.ledger import EntryKind
 from domain.money import DOF_MAX, ZERO, Dof, Money
-from domain.orders import FactKind, Order, OrderFacts, PurchaseStatus, Report
+from domain.orders import CHECKOUT_EXPIRED, PAYMENT_FAILED, FactKind, Order, OrderFacts, PurchaseStatus, Report
 from domain.purchases import Purchase, Rail
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import Role
@@ -25,6 +25,7 @@ from domain.wallets import Wallet
 from firestore.backend import Backend, Unclear
 from firestore.collections import ENTRIES, ORDERS, OUTBOX, TRANSACTIONS, USERS, WALLETS
 from firestore.memory import MemoryBackend
+from firestore.notifications import NOTIFY, read_notes
 from firestore.orders import Decision
 from firestore.rows import InboxRow, RowState
 from tests import make
@@ -510,6 +511,44 @@ async def test_what_went_back_of_a_doubted_payment_is_shown(world: World) -> Non
     purchase = await begin(world)
     order = await world.absorb(facts(paid(minor_units=399), refund(1, 399), purchase_id=purchase.id))
     assert (order.in_review, order.refunded) == (True, Money(399, "USD"))
+
+
+@pytest.mark.parametrize(
+    ("reports", "text", "said"),
+    [
+        ((CANCEL,), "purchase_cancelled", "A purchase was cancelled before it was credited: no DOF were added."),
+        (
+            (replace(CANCEL, subject=CHECKOUT_EXPIRED),),
+            "checkout_expired",
+            "The page to pay a purchase on expired unpaid: begin the purchase again.",
+        ),
+        (
+            (replace(CANCEL, subject=PAYMENT_FAILED),),
+            "payment_failed",
+            "Your bank did not make the payment of a purchase: pay in another way.",
+        ),
+        (
+            (refund(1, 499), paid()),
+            "purchase_refunded",
+            "The money of a purchase went back to you before it was credited.",
+        ),
+        (
+            (paid(minor_units=1),),
+            "purchase_rejected",
+            "We looked at a purchase and did not accept it: write to support.",
+        ),
+    ],
+)
+async def test_a_purchase_that_ends_says_why(world: World, reports: tuple[Report, ...], text: str, said: str) -> None:
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    purchase = await begin(world)
+    order = await world.absorb(facts(*reports, purchase_id=purchase.id))
+    if order.in_review:
+        await world.store.orders.decide(Decision(order.id, user_id("root"), "not the price"), NOW)
+    (row,) = [each for each in world.rows if each.task == NOTIFY]
+    (note,) = read_notes(row.args)
+    (event,) = row.events
+    assert (note.text, event.data["error"]) == (text, said)
 
 
 async def test_a_payment_after_a_decision_is_asked_about(world: World) -> None:

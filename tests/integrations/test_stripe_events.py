@@ -143,7 +143,10 @@ class TestSessions:
     @pytest.mark.parametrize("event_type", ["checkout.session.expired", "checkout.session.async_payment_failed"])
     def test_a_dead_session_cancels(self, event_type: str) -> None:
         told = session(event_type, payment_status="unpaid")
-        assert told.reports == (Report("cancel", FactKind.CANCEL),)
+        # The payload is of a session that is complete, so only the event's own status tells an expired page.
+        assert told.reports == (Report("cancel", FactKind.CANCEL, subject="payment_failed"),)
+        expired = session(event_type, payment_status="unpaid", status="expired")
+        assert expired.reports == (Report("cancel", FactKind.CANCEL, subject="checkout_expired"),)
         assert session(event_type) == session(), "money outweighs"
 
     def test_an_expired_page_that_nobody_tried_is_an_order_of_its_own(self) -> None:
