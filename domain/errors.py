@@ -49,14 +49,21 @@ class Refusal(Exception):
 
 
 class InsufficientDof(Refusal):
-    """The wallet has less available than the operation needs. Both figures are whole DOF."""
+    """The wallet has less available than the operation needs. Both figures are whole DOF.
+
+    For a payout `available` is what is payable, and buying DOF would not help: only earnings are paid out.
+    """
 
     code = RefusalCode.INSUFFICIENT_DOF
 
-    def __init__(self, *, needed: int, available: int) -> None:
-        super().__init__(
-            f"This needs {needed} DOF and {available} are available: buy DOF with purchaseDof, then try again."
-        )
+    def __init__(self, *, needed: int, available: int, payout: bool = False) -> None:
+        text = f"This needs {needed} DOF and {available} are available: buy DOF with purchaseDof, then try again."
+        if payout:
+            text = (
+                f"Only matured earnings are payable, and {available} of {needed} DOF are: ask for less, or wait for "
+                "the next to mature."
+            )
+        super().__init__(text)
         self.needed = needed
         self.available = available
 
@@ -67,11 +74,7 @@ class WalletFrozen(Refusal):
     code = RefusalCode.WALLET_FROZEN
 
     def __init__(self, *, debt: int) -> None:
-        cause = (
-            f"it owes {debt} DOF from a refunded purchase: buy DOF to repay it"
-            if debt
-            else "a dispute is open: contact support"
-        )
+        cause = f"it owes {debt} DOF: buy DOF to repay it" if debt else "a dispute is open: contact support"
         super().__init__(f"This wallet cannot spend, because {cause}.")
         self.debt = debt
 
@@ -91,14 +94,13 @@ class SpendCapReached(Refusal):
 
 
 class IdempotencyConflict(Refusal):
-    """The key was used before, with another input (product.md, ruling 12)."""
+    """The key, or what stands for it, was used before, with another input (product.md, ruling 12)."""
 
     code = RefusalCode.IDEMPOTENCY_CONFLICT
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This idempotencyKey was used with another input: send the same input again, or choose a new key."
-        )
+    def __init__(self, key: str = "idempotencyKey") -> None:
+        new = "key" if key == "idempotencyKey" else key
+        super().__init__(f"This {key} was used with another input: send the same input again, or choose a new {new}.")
 
 
 class PriceChanged(Refusal):

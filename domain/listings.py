@@ -177,7 +177,7 @@ def publish(
     if owner is None or owner.suspended_at is not None:
         raise NotPublishable("This account is suspended and publishes nothing: contact support.")
     if before is not None and before.status in MODERATED:
-        raise NotPublishable("A moderator holds this listing back: contact support.")
+        raise NotPublishable("A moderator holds this listing back: use appealListing.")
     problems = check_agent(agent, catalogue)
     if problems:
         named = ", ".join(problem.field for problem in problems)
@@ -269,7 +269,8 @@ def pause(listing: Listing, now: datetime) -> Listing:
 def resume(listing: Listing, now: datetime) -> Listing:
     """Take hires again. Raises Conflict unless it is on offer: what a moderator holds back, its owner cannot resume."""
     if listing.status not in PUBLIC:
-        raise Conflict(f"The listing is {listing.status}, and only a paused one can be resumed: use publishAgent.")
+        way = "appealListing" if listing.status in MODERATED else "publishAgent"
+        raise Conflict(f"The listing is {listing.status}, and only a paused one can be resumed: use {way}.")
     return revised(listing, replace(listing, status=ListingStatus.ACTIVE), now)
 
 

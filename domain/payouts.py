@@ -8,8 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain import ledger
-from domain.errors import BelowMinimum, PayoutNotReady
-from domain.money import Dof, Money
+from domain.errors import BelowMinimum, InsufficientDof, PayoutNotReady
+from domain.money import ZERO, Dof, Money
 from domain.wallets import Move, Wallet, credit, require_spendable
 
 RATE_UNIT = 1_000_000  # the rate is told for a million DOF, so that it can be a whole number of cents
@@ -82,7 +82,9 @@ def require_payable(wallet: Wallet, account: PayoutAccount | None, amount: Dof, 
     if amount < terms.least:
         least, money = terms.least.units, terms.minimum
         raise BelowMinimum(f"A payout is at least {money.decimal} {money.currency}: ask for {least} DOF or more.")
-    require_spendable(wallet, amount)
+    require_spendable(wallet, ZERO)
+    if wallet.available < amount:
+        raise InsufficientDof(needed=amount.units, available=wallet.payable.units, payout=True)
     if wallet.payable < amount:
         matured = wallet.payable.units
         raise PayoutNotReady(f"Only earnings that have matured are paid out: of this wallet {matured} DOF have.")

@@ -295,7 +295,9 @@ def require_active(user: User | None) -> User:
         raise Unauthenticated("This account is no longer there: sign up again.")
     if user.suspended_at is not None:
         end = f" until {user.suspended_until:%Y-%m-%d %H:%M} UTC" if user.suspended_until else ""
-        raise Forbidden(f"This account is suspended{end}: {user.suspension_reason} Write to support to appeal.")
+        why = (user.suspension_reason or "").strip()
+        stop = "" if why.endswith((".", "!", "?", "…")) else "."
+        raise Forbidden(f"This account is suspended{end}: {why}{stop} Write to support to appeal.")
     return user
 
 

@@ -256,7 +256,7 @@ class Sessions:
             before = tx.get(USAGE, usage_id)
             if before is not None:
                 if before.fingerprint != mark:
-                    raise IdempotencyConflict
+                    raise IdempotencyConflict("sequence")
                 return session
             metered = sessions.record_usage(
                 session,

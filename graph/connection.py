@@ -17,6 +17,7 @@ from firestore.records import Record
 
 FIRST_DEFAULT, FIRST_MAX = 20, 100  # contract.graphql, Conventions
 CURSOR_CHARACTERS_MAX = 4_000  # the longest holds the places of 20 topics, at most 2,200
+_OF_ANOTHER_LIST = "This cursor does not belong to this list: take one from its pageInfo, with the same arguments."
 _MAC_BYTES = 12  # 96 bits: a cursor is no secret, it only must not be made up
 
 N = TypeVar("N")
@@ -61,8 +62,8 @@ class Cursors:
         body = json.dumps(position, separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(self._mac(scope, body) + body).decode().rstrip("=")
 
-    def open(self, scope: str, cursor: str, field: str = "after") -> list[Any]:
-        """The position of a cursor that was sealed for this scope. Raises BadInput."""
+    def open(self, scope: str, cursor: str, field: str = "after", refusal: str = _OF_ANOTHER_LIST) -> list[Any]:
+        """The position of a cursor that was sealed for this scope. Raises BadInput, with `refusal` as its text."""
         try:
             if len(cursor) > CURSOR_CHARACTERS_MAX:
                 raise ValueError("too long")
@@ -72,10 +73,7 @@ class Cursors:
                 raise ValueError("not ours")
             position = json.loads(body)
         except ValueError:
-            raise BadInput(
-                "This cursor does not belong to this list: take one from its pageInfo, with the same arguments.",
-                field=field,
-            ) from None
+            raise BadInput(refusal, field=field) from None
         assert isinstance(position, list), "a position is a list"
         return position
 

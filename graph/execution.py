@@ -171,7 +171,10 @@ class Execution:
             account.name = executor.operation.name.value if executor.operation.name else None
             account.fields = tuple(dict.fromkeys(node.name.value for node in estimate.roots))
             if kind is OperationType.SUBSCRIPTION and not streams:
-                self._refuse("Subscriptions run over WebSocket (graphql-transport-ws) at this same address.")
+                self._refuse(
+                    "Subscriptions run at this same address over WebSocket (graphql-transport-ws), or as a POST that "
+                    "accepts text/event-stream."
+                )
             await self._gate.admit(account, estimate, executor.variable_values.coerced, context)
             if kind is not OperationType.SUBSCRIPTION:
                 async with self._heavy.enter(estimate.values):

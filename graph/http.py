@@ -186,8 +186,7 @@ class _Door:
         status = 200 if "data" in answer else _status(answer)
         if status == 400 and media == PLAIN_JSON:
             status = 200  # The specification: under application/json a well-formed request is answered 200.
-        if status != 200:
-            named |= _hints(answer)
+        named |= _hints(answer) if status != 200 else _pause(answer)
         try:
             return _json(answer, status, media, named)
         except TypeError as fault:  # A scalar that is no JSON: ours to mend, the client learns nothing of it.
@@ -250,9 +249,14 @@ def _status(answer: Answer) -> int:
 
 def _hints(answer: Answer) -> dict[str, str]:
     """RFC 9110: a 401 names the scheme that would be accepted, a 429 or 503 the seconds to wait."""
-    hints = {"WWW-Authenticate": "Bearer"} if _status(answer) == 401 else {}
-    wait_seconds = answer["errors"][0].get("extensions", {}).get("retryAfterSeconds")
-    return hints if wait_seconds is None else {**hints, "Retry-After": str(math.ceil(wait_seconds))}
+    return _pause(answer) | ({"WWW-Authenticate": "Bearer"} if _status(answer) == 401 else {})
+
+
+def _pause(answer: Answer) -> dict[str, str]:
+    """The seconds to wait, the most that an error names: one of a resolver comes with data, and so with a 200."""
+    told = (error.get("extensions", {}).get("retryAfterSeconds") for error in answer.get("errors", ()))
+    wait_seconds = max((seconds for seconds in told if seconds is not None), default=None)
+    return {} if wait_seconds is None else {"Retry-After": str(math.ceil(wait_seconds))}
 
 
 def _json(answer: Answer, status: int, media: str, headers: Mapping[str, str]) -> Response:

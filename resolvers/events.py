@@ -35,6 +35,7 @@ KEY_SCOPES = {
     "wallet": KeyScope.WALLET_READ,
     "transactions": KeyScope.WALLET_READ,
 }
+_OF_OTHER_TOPICS = "This cursor does not belong to these topics: take an event's `cursor`, with the same topics."
 TOPICS_MAX = 20  # one screen's worth; a client with more opens another subscription
 
 
@@ -213,5 +214,5 @@ def _open(context: Context, scope: str, after: str | None) -> dict[str, Mark]:
         return {}
     return {
         str(topic): Mark(int(sequence), datetime.fromisoformat(at).astimezone(UTC))
-        for topic, sequence, at in context.desk.cursors.open(scope, after)
+        for topic, sequence, at in context.desk.cursors.open(scope, after, refusal=_OF_OTHER_TOPICS)
     }

@@ -40,7 +40,9 @@ class Door:
         if body is None:
             return answer(413, f"A webhook has at most {READ_BYTES_MAX} bytes.")
         if not self._signatures.verify(body, request.headers.get(self._header)):
-            return answer(401, "The signature does not fit the body: sign the raw bytes with the endpoint's secret.")
+            return answer(
+                401, "The signature does not fit the raw body, or is too old: check the secret and the clock."
+            )
         if len(body) > BODY_BYTES_MAX:
             return answer(400, f"A webhook that is kept has at most {BODY_BYTES_MAX} bytes.")
         try:

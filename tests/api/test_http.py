@@ -64,6 +64,10 @@ class Query:
         raise RuntimeError("postgres://user:hunter2@db")
 
     @strawberry.field
+    def hasty(self) -> str | None:
+        raise RateLimited
+
+    @strawberry.field
     def huge(self) -> strawberry.scalars.JSON:
         return 2**70
 
@@ -420,6 +424,12 @@ async def test_a_refused_token_is_401_and_a_fault_is_a_masked_500(accept: str) -
     hasty = await post({"query": "{hello}"}, {**headers, "authorization": "Bearer hasty"})
     assert_refused(hasty, 429, "RATE_LIMITED")
     assert hasty.headers["retry-after"] == "2"
+
+
+async def test_a_rate_that_a_resolver_hits_says_when_to_come_back() -> None:
+    response = await post({"query": "{hello hasty}"})
+    assert (response.status_code, response.headers["retry-after"]) == (200, "2")
+    assert "retry-after" not in (await post({"query": "{hello}"})).headers
 
 
 async def test_a_value_that_json_cannot_hold_is_a_masked_500() -> None:

@@ -122,6 +122,8 @@ def test_what_the_owner_may_do_in_each_status() -> None:
                 act(a_listing(status=status), LATER)
     for status in (ListingStatus.SUSPENDED, ListingStatus.UNDER_REVIEW):
         held = a_listing(status=status)
+        with pytest.raises(Conflict, match="use appealListing"):
+            listings.resume(held, LATER)
         with pytest.raises(Conflict):
             listings.unpublish(held, LATER)
         assert listings.withdraw(held, LATER) is held

@@ -125,5 +125,7 @@ def test_a_suspended_account_does_nothing() -> None:
         users.require_active(a_user(suspended_at=NOW, suspension_reason="Spam."))
     with pytest.raises(Forbidden, match=r"suspended until 2026-03-01 13:00 UTC: Spam\."):
         users.require_active(a_user(suspended_at=NOW, suspended_until=NOW + HOUR, suspension_reason="Spam."))
+    with pytest.raises(Forbidden, match=r"suspended: spam\. Write to support"):
+        users.require_active(a_user(suspended_at=NOW, suspension_reason="spam"))
     with pytest.raises(Unauthenticated):
         users.require_active(None)
