@@ -54,6 +54,11 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
             "Eine Sitzung mit {agent} ist vorbei: du hast {dof} DOF verdient.",
         ),
     },
+    "share_earned": {
+        "en": ("You earned a share of {agent}", "A session with {agent}, your creation, brought you {dof} DOF."),
+        "es": ("Has ganado una parte de {agent}", "Una sesión con {agent}, tu creación, te ha dado {dof} DOF."),
+        "de": ("Dein Anteil an {agent}", "Eine Sitzung mit {agent}, deinem Werk, hat dir {dof} DOF gebracht."),
+    },
     "session_low": {
         "en": ("Your session will end soon", "{dof} DOF are left for {agent}: extend the session to play on."),
         "es": ("Tu sesión terminará pronto", "Quedan {dof} DOF para {agent}: amplía la sesión para seguir jugando."),
@@ -71,6 +76,16 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "en": ("You received DOF", "A player sent you {dof} DOF."),
         "es": ("Has recibido DOF", "Un jugador te ha enviado {dof} DOF."),
         "de": ("Du hast DOF bekommen", "Ein Spieler hat dir {dof} DOF geschickt."),
+    },
+    "adjustment_credited": {
+        "en": ("DOF were added to your wallet", "The store adjusted your wallet: {dof} DOF were added."),
+        "es": ("Se han añadido DOF a tu monedero", "La tienda ha ajustado tu monedero: se han añadido {dof} DOF."),
+        "de": ("DOF kamen zu deinem Guthaben", "Der Store hat dein Guthaben berichtigt: {dof} DOF kamen hinzu."),
+    },
+    "adjustment_debited": {
+        "en": ("DOF were taken from your wallet", "The store adjusted your wallet: {dof} DOF were taken."),
+        "es": ("Se han retirado DOF de tu monedero", "La tienda ha ajustado tu monedero: se han retirado {dof} DOF."),
+        "de": ("DOF gingen von deinem Guthaben ab", "Der Store hat dein Guthaben berichtigt: {dof} DOF gingen ab."),
     },
     "purchase_failed": {  # of notifications from before each cause had a text
         "en": ("Your purchase failed", "A purchase was cancelled or refunded before it was credited."),

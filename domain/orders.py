@@ -68,8 +68,8 @@ class Report:
     """One fact as a provider tells it: `PAID` brings lines and the goods' price as paid, `REFUND` the money given back.
 
     `gross` is all that a payment captured, with tax and shipping: a refund gives back a part of that. `subject` is the
-    dispute, the refund that came back, or why a checkout was cancelled, where we know. `key` names the fact within its order: two reports with one key are one fact.
-    `doubt` is why a human must look.
+    dispute, the refund that came back, or why a checkout was cancelled, where we know. `key` names the fact within its
+    order: two reports with one key are one fact. `doubt` is why a human must look.
     """
 
     key: str

@@ -11,7 +11,7 @@ from domain.errors import BadInput, SessionOver
 from domain.metering import MINUTE
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.pricing import SESSION_MINUTES_MAX, Leg, Pricing, Quote, SessionConfiguration
-from domain.revenue import NOTHING, Distribution, Shares, distribute
+from domain.revenue import NOTHING, Distribution, Shares, distribute, payees
 
 LEGS_MAX = 100  # extensions of one session: each is a leg on the document
 LOW_PART = 10  # of the hold, the last tenth: six minutes of an hour, time enough to extend
@@ -283,9 +283,10 @@ def settle(session: Session, reason: EndReason | None, now: datetime) -> Session
     )
 
 
-def owner_earnings(session: Session, now: datetime) -> Dof:
-    """The owner's share of what is consumed by `now`; final once it is settled."""
-    return distribute(session.consumed(now), session.shares).owner
+def earnings_of(session: Session, user_id: str, now: datetime) -> Dof:
+    """What a user gets of what is consumed by `now`, as owner, as creator or as both; final once it is settled."""
+    shares = payees(distribute(session.consumed(now), session.shares), session.owner_id, session.creator_id)
+    return dict(shares).get(user_id, ZERO)
 
 
 def average_latency_ms(session: Session) -> int | None:

@@ -10,8 +10,10 @@ from domain import listings
 from domain.events import Event, EventType, agent_topic, listing_topic
 from domain.ids import Kind, derived_id
 from domain.listings import Listing, Seller, Tally
+from domain.money import ZERO
 from domain.notifications import note
 from domain.policy import Policy
+from domain.revenue import payees
 from domain.sessions import EndReason, Session, SessionType
 from domain.users import NotificationKind
 from firestore.backend import Backend
@@ -203,19 +205,26 @@ def _hired(session: Session, listing: Listing) -> dict[str, str]:
 
 
 def _ended(session: Session, listing: Listing) -> dict[str, str]:
-    """What the end of a hire tells its hirer and its owner."""
+    """What the end of a hire tells its hirer, its owner, and a creator who is not the owner and has a share.
+
+    A creator does not read the session (T-Z02), so that note does not name it.
+    """
     settlement = session.settlement
     assert settlement is not None, "a session that has ended is settled"
     about = {"session_id": session.id, "agent_id": session.agent_id, "listing_id": listing.id}
     about["agent"] = listing.agent_name
     used = {**about, "minutes": str(settlement.minutes), "dof": str(settlement.consumed.units)}
-    earned = {**about, "dof": str(settlement.distribution.owner.units)}
-    return notes(
-        [
-            note(NotificationKind.SESSIONS, session.hirer_id, ("session_ended", session.id), used),
-            note(NotificationKind.SESSIONS, session.owner_id, ("hire_ended", session.id), earned),
-        ]
-    )
+    got = dict(payees(settlement.distribution, session.owner_id, session.creator_id))
+    earned = {**about, "dof": str(got.pop(session.owner_id, ZERO).units)}
+    told = [
+        note(NotificationKind.SESSIONS, session.hirer_id, ("session_ended", session.id), used),
+        note(NotificationKind.SESSIONS, session.owner_id, ("hire_ended", session.id), earned),
+    ]
+    for creator_id, share in got.items():
+        said = {name: value for name, value in about.items() if name != "session_id"}
+        said["dof"] = str(share.units)
+        told.append(note(NotificationKind.EARNINGS, creator_id, ("share_earned", session.id), said))
+    return notes(told)
 
 
 def _reviewed(tx: Tx, subject: dict[str, str]) -> dict[str, str] | None:

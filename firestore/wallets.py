@@ -110,7 +110,7 @@ class Wallets:
             received = _completed(received_id, TransactionType.TRANSFER, moved[to_user_id], amount, entry.id, now)
             tx.create(TRANSACTIONS, sent)
             tx.create(TRANSACTIONS, replace(received, counterparty_id=viewer_id, note=note))
-            told = _received(to_user_id, fact, received_id, amount)
+            told = _transferred(viewer_id, to_user_id, fact, (sent_id, received_id), amount)
             tx.tell(row(fact, now, self._policy.event_retention, events=events, task=NOTIFY, args=told))
             return sent, moved[viewer_id]
 
@@ -163,7 +163,8 @@ class Wallets:
             tx.create(TRANSACTIONS, done)
             facts = {name: (getattr(wallet, name), getattr(moved[user_id], name)) for name in ("available", "debt")}
             await acts.record(tx, actor_id, "adjustWallet", user_id, reason, now, facts)
-            tx.tell(row(fact, now, self._policy.event_retention, events=events))
+            told = _adjusted(user_id, fact, transaction_id, amount)
+            tx.tell(row(fact, now, self._policy.event_retention, events=events, task=NOTIFY, args=told))
             return done, moved[user_id]
 
         return await self._commits.run(body, lane=user_id)
@@ -184,11 +185,29 @@ class Wallets:
         return await read_page(self._backend, TRANSACTIONS, query, first, after)
 
 
-def _received(user_id: str, fact: tuple[str | int, ...], transaction_id: str, amount: Dof) -> dict[str, str]:
-    """What who is given DOF is told of it: as of earnings, which are not mailed where nobody asked for it. Else a
-    stranger with a hundred DOF could send a hundred mails."""
-    said = {"transaction_id": transaction_id, "dof": str(amount.units)}
-    return notes([notifications.note(NotificationKind.EARNINGS, user_id, ("dof_received", *fact), said)])
+def _transferred(
+    giver_id: str, taker_id: str, fact: tuple[str | int, ...], transaction_ids: tuple[str, str], amount: Dof
+) -> dict[str, str]:
+    """What a transfer tells its taker, and its giver's integrators: the giver did it, and needs to be told nothing.
+
+    The taker is told as of earnings, which are not mailed where nobody asked for it. Else a stranger with a hundred DOF
+    could send a hundred mails.
+    """
+    sent_id, received_id = transaction_ids
+    said = {"transaction_id": received_id, "dof": str(amount.units)}
+    return notes(
+        [
+            notifications.note(NotificationKind.EARNINGS, taker_id, ("dof_received", *fact), said),
+            notifications.note(None, giver_id, ("dof_sent", *fact), {"transaction_id": sent_id}),
+        ]
+    )
+
+
+def _adjusted(user_id: str, fact: tuple[str | int, ...], transaction_id: str, amount: int) -> dict[str, str]:
+    """What an adjustment tells whose wallet it is: the figure, and never the reason, which is the admin's."""
+    said = {"transaction_id": transaction_id, "dof": str(abs(amount))}
+    text = "adjustment_credited" if amount > 0 else "adjustment_debited"
+    return notes([notifications.note(NotificationKind.ACCOUNT, user_id, (text, *fact), said)])
 
 
 def _require_taker(user: User | None, wallet: Wallet, amount: Dof) -> None:

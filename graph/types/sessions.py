@@ -60,7 +60,9 @@ class Session(Node):
     dof_held: Dof
     dof_consumed: Dof
     dof_remaining: Dof
-    dof_earned: Dof | None
+    dof_earned: Dof | None = strawberry.field(
+        description="What it brings its owner, who alone sees it: with the creator's share where the owner is both."
+    )
     metrics: SessionMetrics
 
     @classmethod
@@ -74,7 +76,7 @@ class Session(Node):
         )
         earned = None
         if context.user_id == record.owner_id and record.type is SessionType.HIRED:
-            earned = sessions.owner_earnings(record, now)
+            earned = sessions.earnings_of(record, record.owner_id, now)
         return cls(
             id=strawberry.ID(record.id),
             record=record,

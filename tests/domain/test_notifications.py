@@ -30,7 +30,7 @@ def test_every_language_tells_the_same_facts(name: str) -> None:
 
 
 def test_every_event_of_a_webhook_is_of_a_text_or_of_integrators_alone() -> None:
-    assert set(OF_NOTES) - set(TEXTS) == {"session_started"}
+    assert set(OF_NOTES) - set(TEXTS) == {"session_started", "dof_sent"}
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,19 @@ from domain.money import Dof
 from domain.notifications import Device, Notification, NotificationBox, Platform, device, words
 from domain.policy import Policy
 from domain.reviews import ReviewWish
+from domain.sessions import earnings_of
 from domain.users import Channel, NotificationKind, Preferences, Role, Viewer
 from firestore.backend import Backend
-from firestore.collections import DELIVERIES, DEVICES, NOTIFICATION_BOXES, NOTIFICATIONS, OUTBOX, USERS
+from firestore.collections import (
+    DELIVERIES,
+    DEVICES,
+    LISTINGS,
+    NOTIFICATION_BOXES,
+    NOTIFICATIONS,
+    OUTBOX,
+    SESSIONS,
+    USERS,
+)
 from firestore.memory import MemoryBackend
 from firestore.notifications import NOTIFY, notice, read_notes
 from firestore.rows import OutboxRow, RowState
@@ -37,6 +47,7 @@ async def world(backend: Backend) -> AsyncIterator[World]:
     made = World(backend, rehearse=isinstance(backend, MemoryBackend))
     await made.open("eve")
     await made.fund("max", 60_000)
+    made.rows.clear()  # what an adjustment tells is a test of its own
     yield made
     await made.check()
 
@@ -165,6 +176,8 @@ async def test_a_hire_tells_its_owner_and_its_end_both(world: World) -> None:
     await work(world, world.rows)
     assert (await told(world, ADA))[0] == ("hire_ended", {**about, "dof": "150"})
     assert (await told(world, MAX))[0] == ("session_ended", {**about, "minutes": "2", "dof": "200"})
+    del about["session_id"]  # a creator who is not the owner does not read it
+    assert await told(world, user_id("cleo")) == [("share_earned", {**about, "dof": "20"})]
     await world.store.reviews.submit(MAX, session.id, ReviewWish(4, "Good."), world.now)
     review = world.rows[-1]
     for _ in range(2):
@@ -212,6 +225,42 @@ async def test_money_tells_whom_it_concerns(world: World) -> None:
     assert [(text, args["dof"]) for text, args in await told(world, EVE)] == [("dof_received", "7")]
     mails = [each.args["user_id"] for each in world.rows if each.task == "send_mail"]
     assert mails == [MAX, MAX]  # purchases are mailed where nobody chose otherwise; what a stranger sends is not
+
+
+async def test_who_owns_and_created_is_told_both_shares(world: World) -> None:
+    await world.put(LISTINGS, replace(make.listing(), creator_id=ADA))
+    session, _ = await world.store.sessions.hire(MAX, wish(make.listing()), NOW)
+    row = world.rows[-1]
+    world.now = NOW + 90 * SECOND
+    await world.store.sessions.end(MAX, session.id, "e", world.now)
+    await world.store.topics.follow_session(session.id, row.id, world.now)
+    await work(world, world.rows)
+    text, args = (await told(world, ADA))[0]
+    assert (text, args["dof"]) == ("hire_ended", "170")
+    ended = await world.get(SESSIONS, session.id)
+    assert earnings_of(ended, ADA, world.now) == Dof(170)
+    assert earnings_of(replace(ended, creator_id=EVE), ADA, world.now) == Dof(150)
+
+
+async def test_an_adjustment_tells_its_user_and_never_why(world: World) -> None:
+    await world.put(USERS, make.user("root", role=Role.ADMIN))
+    endpoint_id = derived_id(Kind.ENDPOINT, "one")
+    events = (WebhookEvent.WALLET_CREDITED, WebhookEvent.WALLET_DEBITED)
+    await world.store.endpoints.create(MAX, endpoint_id, "https://a.example/", events, bytes(32), NOW)
+    wallets = world.store.wallets
+    added, _ = await wallets.adjust(user_id("root"), MAX, 500_000, "a secret", "a", world.now)
+    taken, _ = await wallets.adjust(user_id("root"), MAX, -7, "a secret", "b", world.now)
+    sent, _ = await wallets.transfer(MAX, EVE, Dof(3), None, "k", world.now)
+    await work(world, list(world.rows))
+    assert await told(world, MAX) == [
+        ("adjustment_debited", {"transaction_id": taken.id, "dof": "7"}),
+        ("adjustment_credited", {"transaction_id": added.id, "dof": "500000"}),
+    ]
+    assert {each.data["transactionId"]: each.event for each in await world.all(DELIVERIES)} == {
+        added.id: WebhookEvent.WALLET_CREDITED,
+        taken.id: WebhookEvent.WALLET_DEBITED,
+        sent.id: WebhookEvent.WALLET_DEBITED,
+    }
 
 
 async def test_a_suspended_listing_tells_its_owner_why(world: World) -> None:
