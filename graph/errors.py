@@ -14,9 +14,36 @@ from domain import errors
 from domain.errors import RefusalCode
 from domain.money import Dof
 from graph.context import Info
+from graph.enums import enum
 
 log = structlog.get_logger(__name__)
-strawberry.enum(RefusalCode)
+enum(
+    RefusalCode,
+    "Why the store said no. The message of a refusal says what to do.",
+    INSUFFICIENT_DOF="The wallet has less available, or for a payout less payable, than is needed.",
+    WALLET_FROZEN="The wallet owes DOF, or a dispute is open: it may not spend.",
+    IDEMPOTENCY_CONFLICT="The idempotencyKey, or a usage's sequence, came before with another input.",
+    PRICE_CHANGED="The listing has another price than the one that was seen.",
+    NOT_HIRABLE="The listing takes no hires.",
+    NOT_AVAILABLE="The owner has paused the listing, or the agent cannot be used at this moment.",
+    TRIAL_USED="This agent was tried before.",
+    SESSION_ENDED="The session is over.",
+    ALREADY_REVIEWED="This hire has its review.",
+    NOT_REVIEWABLE="Only a hire that has ended and was used can be reviewed.",
+    INVALID_CONFIGURATION="The configuration breaks its provider's limits.",
+    NOT_PUBLISHABLE="The agent cannot be put on the market as it is.",
+    AGENT_IN_USE="A session of the agent runs.",
+    EMAIL_TAKEN="The e-mail address has an account.",
+    BAD_CREDENTIALS="What was to prove who asks does not.",
+    WEAK_PASSWORD="The password is too easy to guess.",  # noqa: S106 - a description, not a password
+    PAYOUT_NOT_READY="The payout account is not complete, or too little has matured.",
+    BELOW_MINIMUM="The payout is less than the least that is paid out.",
+    UNKNOWN_PACKAGE="The price table has no such package.",
+    SELF_DEALING="A trade with oneself.",
+    NOT_FOUND="It is missing, or not visible to the viewer.",
+    CONFLICT="It does not fit how things stand now: read again.",
+    SPEND_CAP_REACHED="The API key may not spend so much.",
+)
 
 
 @strawberry.interface(description="Why the store said no, in a form that every client can read.")
@@ -25,18 +52,18 @@ class Refusal:
     message: str
 
 
-@strawberry.type
+@strawberry.type(description="What is needed and what is available, or for a payout payable, in whole DOF.")
 class InsufficientDof(Refusal):
     needed: Dof
     available: Dof
 
 
-@strawberry.type
+@strawberry.type(description="With what the wallet owes in whole DOF; 0 where a dispute froze it.")
 class WalletFrozen(Refusal):
     debt: Dof
 
 
-@strawberry.type
+@strawberry.type(description="What is needed and what the API key may still spend, in whole DOF.")
 class SpendCapReached(Refusal):
     needed: Dof
     left: Dof
@@ -47,7 +74,7 @@ class IdempotencyConflict(Refusal):
     pass
 
 
-@strawberry.type
+@strawberry.type(description="With the version of the listing's price of now.")
 class PriceChanged(Refusal):
     current_version: int
 
@@ -58,7 +85,7 @@ class ConfigurationProblem:
     message: str
 
 
-@strawberry.type
+@strawberry.type(description="With each field that breaks its provider's limits.")
 class InvalidConfiguration(Refusal):
     problems: list[ConfigurationProblem]
 
@@ -78,7 +105,7 @@ class TrialUsed(Refusal):
     pass
 
 
-@strawberry.type
+@strawberry.type(description="The code is SESSION_ENDED.")
 class SessionOver(Refusal):
     pass
 

@@ -1,7 +1,11 @@
-"""The roof's vocabulary: a root field is a resolver and a permission, in one line."""
+"""The roof's vocabulary: a root field is a resolver and a permission, in one line.
+
+What the schema says of it is the first paragraph of the resolver's docstring: written once, for who calls it.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from functools import wraps
@@ -11,12 +15,22 @@ import strawberry
 from strawberry.types.base import StrawberryObjectDefinition
 
 from domain.keys import KeyScope
+from graph.connection import FIRST_DEFAULT, FIRST_MAX
 from graph.context import Info
 from graph.permissions import Gate, KeyGate, Keys, Permission, Standing
 
+_OF_A_PAGE = {
+    "first": f"How many, 1 to {FIRST_MAX}; {FIRST_DEFAULT} where it is absent.",
+    "after": "The `endCursor` of the page before; absent, the list begins.",
+}
+
 
 def query(resolver: Callable[..., Any], permission: Permission, keys: KeyScope | None = None) -> Any:
-    field = strawberry.field(resolver=resolver, extensions=[Gate(permission, keys, confirms=False)])
+    gate = Gate(permission, keys, confirms=False)
+    field = strawberry.field(resolver=resolver, extensions=[gate], description=told(resolver))
+    if {"first", "after"} <= {each.python_name for each in field.arguments}:
+        for argument in field.arguments:
+            argument.description = _OF_A_PAGE.get(argument.python_name)
     return _printed(field, permission, keys)
 
 
@@ -28,7 +42,7 @@ def mutation(
     standing: Standing = Standing.AT_THE_DOOR,
 ) -> Any:
     gate = Gate(permission, keys, confirms=True, standing=standing)
-    field = strawberry.mutation(resolver=resolver, extensions=[gate])
+    field = strawberry.mutation(resolver=resolver, extensions=[gate], description=told(resolver))
     return _printed(field, permission, keys)
 
 
@@ -45,7 +59,13 @@ def subscription(
             async for event in events:
                 yield event
 
-    return _printed(strawberry.subscription(resolver=gated), permission, keys)
+    return _printed(strawberry.subscription(resolver=gated, description=told(resolver)), permission, keys)
+
+
+def told(documented: object) -> str | None:
+    """The first paragraph of a docstring, in one line."""
+    text = inspect.getdoc(documented)
+    return " ".join(text.partition("\n\n")[0].split()) if text else None
 
 
 def _printed(field: Any, permission: Permission, keys: KeyScope | None) -> Any:

@@ -8,8 +8,19 @@ from strawberry.schema.config import StrawberryConfig
 from domain.keys import KeyScope
 from domain.money import Dof
 from graph.errors import HANDLERS
-from graph.fields import mutation, open_to_keys, query, require_gates, subscription
-from graph.permissions import ADMIN, ANYONE, MODERATOR, SIGNED_IN, Standing
+from graph.fields import mutation, open_to_keys, query, require_gates, subscription, told
+from graph.permissions import (
+    ADMIN,
+    ANYONE,
+    MODERATOR,
+    SIGNED_IN,
+    AdminOnly,
+    Anyone,
+    Keys,
+    ModeratorOnly,
+    SignedIn,
+    Standing,
+)
 from graph.scalars import DOF
 from graph.types.users import Viewer
 from resolvers import (
@@ -200,4 +211,9 @@ SDL_HEADER = "# Generated from graph/schema.py by `make schema`: do not edit.\n\
 
 def sdl() -> str:
     """The schema as text: the shape, and who may call what."""
-    return SDL_HEADER + make_schema().as_str() + "\n"
+    text = make_schema().as_str()
+    gates = {"anyone": Anyone, "signedIn": SignedIn, "moderator": ModeratorOnly, "admin": AdminOnly, "keys": Keys}
+    for name, directive in gates.items():  # Strawberry prints no directive's description
+        begin = f"directive @{name}"
+        text = text.replace(begin, f'"""{told(directive)}"""\n{begin}', 1)
+    return SDL_HEADER + text + "\n"

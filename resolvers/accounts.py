@@ -73,7 +73,7 @@ SetRoleResult = Annotated[SetRolePayload | NotFound | Conflict, strawberry.union
 async def users(
     info: Info, filter: AccountFilter | None = None, first: int | None = None, after: str | None = None
 ) -> Connection[Account]:
-    """By e-mail; the suspended by the moment of their suspension, newest first."""
+    """Accounts in the order of their e-mail; the suspended by the moment of their suspension, newest first."""
     context, asked = info.context, filter or AccountFilter()
     email = texts.optional_line(asked.email, "filter.email", EMAIL_CHARACTERS_MAX)
     wanted = rooms.AccountFilter(email.casefold() if email else None, asked.role, asked.suspended)
@@ -84,6 +84,9 @@ async def users(
 
 
 async def suspend_user(info: Info, input: SuspendUserInput) -> SuspendUserResult:
+    """Hold a user back: no sign-in, no mutation but the ending of what runs, nothing on offer. The user is told the
+    reason.
+    """
     context = info.context
     until = None if input.until is None else moment(input.until, "input.until")
     record = await context.store.accounts.suspend(context.signed_in, input.user_id, input.reason, until, context.now)
@@ -93,6 +96,7 @@ async def suspend_user(info: Info, input: SuspendUserInput) -> SuspendUserResult
 
 
 async def reinstate_user(info: Info, input: ReinstateUserInput) -> ReinstateUserResult:
+    """Lift a suspension; what it hid comes back."""
     context = info.context
     reason = texts.prose(input.reason, "input.reason", REASON_CHARACTERS_MAX)
     record = await context.store.accounts.reinstate(context.signed_in, input.user_id, reason, context.now)
@@ -100,6 +104,7 @@ async def reinstate_user(info: Info, input: ReinstateUserInput) -> ReinstateUser
 
 
 async def set_role(info: Info, input: SetRoleInput) -> SetRoleResult:
+    """Give a user a role. CONFLICT for one's own account, and for a suspended one."""
     context = info.context
     reason = texts.prose(input.reason, "input.reason", REASON_CHARACTERS_MAX)
     record = await context.store.accounts.appoint(context.signed_in, input.user_id, input.role, reason, context.now)

@@ -18,7 +18,7 @@ class ActFilter:
 async def acts(
     info: Info, filter: ActFilter | None = None, first: int | None = None, after: str | None = None
 ) -> Connection[Act]:
-    """Newest first."""
+    """What moderators and admins did by their office, newest first."""
     context, asked = info.context, filter or ActFilter()
     scope = scope_of("acts", context.user_id, asked.actor_id, asked.subject_id)
     position = position_of(context.desk.cursors, scope, after)

@@ -179,10 +179,12 @@ TransferAgentResult = Annotated[
 
 
 async def agent(info: Info, id: strawberry.ID) -> Agent | None:
+    """An agent, for its owner and for whoever may see its listing; null for everybody else."""
     return await nodes.agent(info.context, id)
 
 
 async def validate_agent_configuration(info: Info, input: AgentConfigurationInput) -> ConfigurationReport:
+    """Check a configuration against its provider's limits and keep nothing. Each problem names its field."""
     configuration = revisions.tidy(input.read())
     problems = agents.check_configuration(configuration, info.context.desk.policy.catalogue)
     shown = [ConfigurationProblem(field=problem.field, message=problem.message) for problem in problems]
@@ -190,6 +192,7 @@ async def validate_agent_configuration(info: Info, input: AgentConfigurationInpu
 
 
 async def create_agent(info: Info, input: CreateAgentInput) -> CreateAgentResult:
+    """Make an agent that the viewer owns and has created; nobody sees it before publishAgent."""
     context = info.context
     wish = AgentWish(
         name=input.name,
@@ -213,6 +216,7 @@ async def create_agent(info: Info, input: CreateAgentInput) -> CreateAgentResult
 
 
 async def update_agent(info: Info, input: UpdateAgentInput) -> UpdateAgentResult:
+    """Change what is given of the viewer's agent. CONFLICT where `version` is not the newest: read it again."""
     context = info.context
     specialization = input.specialization
     wish = AgentChange(
@@ -246,6 +250,9 @@ async def _image(context: Context, input: UpdateAgentInput) -> Keep | None:
 async def update_agent_configuration(
     info: Info, input: UpdateAgentConfigurationInput
 ) -> UpdateAgentConfigurationResult:
+    """Replace the configuration of the viewer's agent, as a new version. With `version`, CONFLICT where that is not the
+    newest.
+    """
     context = info.context
     expected = Expected(input.agent_id, input.version)
     record = await context.store.agents.update_configuration(
@@ -255,6 +262,7 @@ async def update_agent_configuration(
 
 
 async def restore_agent_version(info: Info, input: RestoreAgentVersionInput) -> RestoreAgentVersionResult:
+    """Make an old configuration the newest version; the versions between the two stay."""
     context = info.context
     expected = Expected(input.agent_id)
     record = await context.store.agents.restore_version(context.signed_in, expected, input.version, context.now)
@@ -262,12 +270,16 @@ async def restore_agent_version(info: Info, input: RestoreAgentVersionInput) -> 
 
 
 async def delete_agent(info: Info, input: DeleteAgentInput) -> DeleteAgentResult:
+    """Delete the viewer's agent for good and take it off the market. AGENT_IN_USE while a session of it runs."""
     context = info.context
     record = await context.store.agents.delete(context.signed_in, input.id, context.now)
     return DeleteAgentPayload(agent_id=strawberry.ID(record.id))
 
 
 async def transfer_agent(info: Info, input: TransferAgentInput) -> TransferAgentResult:
+    """Give the viewer's agent with its listing to another user; its creator stays. AGENT_IN_USE while a session of it
+    runs.
+    """
     context = info.context
     record = await context.store.agents.transfer(context.signed_in, input.agent_id, input.to_user_id, context.now)
     return TransferAgentPayload(agent=Agent.of(record))

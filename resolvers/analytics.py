@@ -27,7 +27,7 @@ from graph.types.analytics import (
 
 
 async def agent_analytics(info: Info, agent_id: strawberry.ID, range: DateRange) -> AgentAnalytics:
-    """For the agent's owner and its creator; to anybody else it is not there."""
+    """An agent's hires, earnings and use, for its owner and its creator; NOT_FOUND for everybody else."""
     context = info.context
     agent = await context.loaders.one(AGENTS, agent_id) if is_id(agent_id, Kind.AGENT) else None
     if not _is_ones_own(agent, context.signed_in):
@@ -43,6 +43,7 @@ async def agent_analytics(info: Info, agent_id: strawberry.ID, range: DateRange)
 
 
 async def earnings_analytics(info: Info, range: DateRange) -> EarningsAnalytics:
+    """What the viewer earned, in all and by agent, over a range of days."""
     context = info.context
     timezone, asked = await range.read(context)
     mark, series, maturing = await asyncio.gather(
@@ -54,6 +55,7 @@ async def earnings_analytics(info: Info, range: DateRange) -> EarningsAnalytics:
 
 
 async def usage_analytics(info: Info, range: DateRange) -> UsageAnalytics:
+    """What the viewer used and spent, in all and by agent and game, over a range of days."""
     context = info.context
     timezone, asked = await range.read(context)
     mark, series = await asyncio.gather(

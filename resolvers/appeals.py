@@ -46,7 +46,7 @@ DecideAppealResult = Annotated[DecideAppealPayload | NotFound | Conflict, strawb
 async def appeals(
     info: Info, state: AppealState | None = None, first: int | None = None, after: str | None = None
 ) -> Connection[Appeal]:
-    """Oldest first."""
+    """Appeals against moderators' decisions, oldest first."""
     context = info.context
     scope = scope_of("appeals", context.user_id, state)
     position = position_of(context.desk.cursors, scope, after)
@@ -66,12 +66,14 @@ async def moderated_listings(
 
 
 async def appeal_listing(info: Info, input: AppealListingInput) -> AppealListingResult:
+    """Appeal against a moderator's decision on the viewer's listing, once for each decision."""
     context = info.context
     record = await context.store.appeals.open(context.signed_in, input.listing_id, input.text, context.now)
     return AppealListingPayload(appeal=Appeal.of(record))
 
 
 async def decide_appeal(info: Info, input: DecideAppealInput) -> DecideAppealResult:
+    """Uphold the decision, or grant the appeal and lift it; nobody decides their own."""
     context = info.context
     if input.state is AppealState.OPEN:
         raise BadInput("An appeal is decided with UPHELD or GRANTED.", field="input.state")

@@ -36,6 +36,7 @@ AwardBadgeResult = Annotated[AwardBadgePayload | NotFound, strawberry.union("Awa
 async def badges(
     info: Info, game: str | None = None, first: int | None = None, after: str | None = None
 ) -> Connection[Badge]:
+    """The badges that can be earned, all or those of a game."""
     context = info.context
     scope = scope_of("Query.badges", None, game)
     place = position_of(context.desk.cursors, scope, after)
@@ -48,6 +49,9 @@ async def badges(
 
 
 async def award_badge(info: Info, input: AwardBadgeInput) -> AwardBadgeResult:
+    """Give a badge to a user or an agent, whatever its hours; name one of the two. One that it has stays as it was
+    earned.
+    """
     context = info.context
     if (input.user_id is None) == (input.agent_id is None):
         raise errors.BadInput("Name one of userId and agentId.", field="input.userId")

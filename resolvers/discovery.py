@@ -13,6 +13,9 @@ RECOMMENDED_DEFAULT = 10
 
 
 async def recommended_listings(info: Info, first: int | None = None) -> list[Recommendation]:
+    """Listings for the viewer, best first, each with its reasons; for a guest what others hire most. 10 where `first`
+    is absent.
+    """
     context = info.context
     count = page_size(RECOMMENDED_DEFAULT if first is None else first)
     found = await context.store.discovery.recommend(context.user_id, count)
@@ -20,6 +23,7 @@ async def recommended_listings(info: Info, first: int | None = None) -> list[Rec
 
 
 async def market_insights(info: Info, category: str | None = None, game: str | None = None) -> MarketInsights:
+    """Prices, hires and ratings of a game's or category's market, of both, or of the whole market."""
     game = texts.optional_line(game, "game", GAME_CHARACTERS_MAX)
     category = texts.optional_line(category, "category", WORD_CHARACTERS_MAX)
     found = await info.context.store.discovery.insights(

@@ -74,6 +74,9 @@ ReplayWebhookDeliveryResult = Annotated[
 
 
 async def create_webhook_endpoint(info: Info, input: CreateWebhookEndpointInput) -> CreateWebhookEndpointResult:
+    """Post the viewer's events to an https address, signed as Standard Webhooks has it. The secret is shown this once;
+    a user has at most 5 endpoints.
+    """
     context, desk = info.context, info.context.desk
     url = endpoints.require_url(input.url, loopback=desk.webhook_loopback)
     made_id, entropy = random_id(Kind.ENDPOINT, desk.new_id()), (desk.new_id() + desk.new_id())[:SECRET_BYTES]
@@ -82,6 +85,7 @@ async def create_webhook_endpoint(info: Info, input: CreateWebhookEndpointInput)
 
 
 async def update_webhook_endpoint(info: Info, input: UpdateWebhookEndpointInput) -> UpdateWebhookEndpointResult:
+    """Change what is given of an endpoint. Switched on again, its failures are forgotten."""
     context = info.context
     loopback = context.desk.webhook_loopback
     url = None if input.url is None else endpoints.require_url(input.url, loopback=loopback)
@@ -92,11 +96,13 @@ async def update_webhook_endpoint(info: Info, input: UpdateWebhookEndpointInput)
 
 
 async def delete_webhook_endpoint(info: Info, input: DeleteWebhookEndpointInput) -> DeleteWebhookEndpointResult:
+    """Delete an endpoint; what was to be posted to it is given up."""
     await info.context.store.endpoints.delete(info.context.signed_in, input.id)
     return DeleteWebhookEndpointPayload(id=input.id)
 
 
 async def replay_webhook_delivery(info: Info, input: ReplayWebhookDeliveryInput) -> ReplayWebhookDeliveryResult:
+    """Post a delivery again, under the same `webhook-id`. CONFLICT while it is still being tried."""
     context = info.context
     record = await context.store.endpoints.replay(context.signed_in, input.id, context.now)
     return ReplayWebhookDeliveryPayload(delivery=WebhookDelivery.of(record))

@@ -61,7 +61,9 @@ class _Told:
 
 
 async def events(info: Info, topics: list[str], after: str | None = None) -> AsyncGenerator[EventEnvelope, None]:
-    """The topics' events, each from where the cursor says the subscriber left it, or from now on."""
+    """The events of 1 to 20 topics: `agent:ID`, `listing:ID`, `session:ID`, `wallet`, `transactions`, `notifications`.
+    From now on, or from where `after`, the cursor of an event of the same topics, left it.
+    """
     context = info.context
     wanted = list(dict.fromkeys(topics))
     if not 1 <= len(wanted) <= TOPICS_MAX:

@@ -58,6 +58,7 @@ CompleteImageUploadResult = Annotated[
 
 
 async def create_image_upload(info: Info, input: CreateImageUploadInput) -> CreateImageUploadResult:
+    """A place to send a picture to, for 10 minutes; then call completeImageUpload."""
     context = info.context
     gallery = context.desk.gallery
     upload = images.request(
@@ -80,6 +81,7 @@ async def create_image_upload(info: Info, input: CreateImageUploadInput) -> Crea
 
 
 async def complete_image_upload(info: Info, input: CompleteImageUploadInput) -> CompleteImageUploadResult:
+    """Check the picture that was sent and show it as the agent's or the user's. Said again, nothing changes."""
     context = info.context
     gallery = context.desk.gallery
     upload = await context.store.images.upload_of(context.signed_in, input.upload_id, context.now)

@@ -26,7 +26,7 @@ class LedgerFilter:
 async def ledger_entries(
     info: Info, filter: LedgerFilter | None = None, first: int | None = None, after: str | None = None
 ) -> Connection[LedgerEntry]:
-    """A user's newest first; everybody's oldest first."""
+    """The ledger's entries: a user's newest first, everybody's oldest first."""
     context, asked = info.context, filter or LedgerFilter()
     begin, end = _moment(asked.from_, "filter.from"), _moment(asked.to, "filter.to")
     wanted = JournalFilter(asked.user_id, asked.address, asked.kind, begin, end)

@@ -48,6 +48,9 @@ RevokeApiKeyResult = Annotated[RevokeApiKeyPayload | NotFound, strawberry.union(
 
 
 async def create_api_key(info: Info, input: CreateApiKeyInput) -> CreateApiKeyResult:
+    """Make a key for a program, with the scopes that it needs. Its secret is shown this once; CONFLICT for more than 20
+    keys.
+    """
     context = info.context
     wish = KeyWish(
         name=input.name,
@@ -65,6 +68,7 @@ async def create_api_key(info: Info, input: CreateApiKeyInput) -> CreateApiKeyRe
 
 
 async def revoke_api_key(info: Info, input: RevokeApiKeyInput) -> RevokeApiKeyResult:
+    """End a key for good. Said again, nothing changes."""
     context = info.context
     record = await context.store.keys.revoke(context.signed_in, input.id, context.now)
     return RevokeApiKeyPayload(api_key=ApiKey.of(record))

@@ -27,10 +27,12 @@ AcceptLegalResult = Annotated[AcceptLegalPayload | NotFound | Conflict, strawber
 
 
 async def legal_documents(info: Info) -> list[LegalDocument]:
+    """The documents to accept, each in its version of today."""
     return [LegalDocument.of(document) for document in info.context.desk.policy.legal]
 
 
 async def accept_legal(info: Info, input: AcceptLegalInput) -> AcceptLegalResult:
+    """Accept a document in its version of today. Said again, the first moment stays."""
     context = info.context
     user_id = context.signed_in
     (record,) = await context.store.legal.accept(user_id, [(input.document, input.version)], context.now)

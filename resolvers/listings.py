@@ -143,7 +143,10 @@ FeatureListingResult = Annotated[FeatureListingPayload | NotFound | Conflict, st
 
 
 async def listing(info: Info, id: strawberry.ID) -> Listing | None:
-    """A listing with its first reviews costs one round: both readings begin at once."""
+    """A listing; null unless it is on offer, or the viewer's own.
+
+    With its first reviews it costs one round: both readings begin at once.
+    """
     context = info.context
     _begin_reviews(context, id, info.selected_fields)
     found = await nodes.listing(context, id)
@@ -161,6 +164,7 @@ async def listings(
     first: int | None = None,
     after: str | None = None,
 ) -> Connection[Listing]:
+    """Listings on offer, by filter and order. A page may be short, or empty, while more follow: go on with its end."""
     context = info.context
     order = sort or ListingSort.RELEVANCE
     wanted = read_filter(filter or ListingFilter())
@@ -171,11 +175,15 @@ async def listings(
 
 
 async def featured_listings(info: Info, first: int | None = None) -> list[Listing]:
+    """Listings on offer that moderators have chosen, the most hired first; 10 where `first` is absent."""
     found = await info.context.store.listings.featured(page_size(FEATURED_DEFAULT if first is None else first))
     return [Listing.of(record) for record in found]
 
 
 async def publish_agent(info: Info, input: PublishAgentInput) -> PublishAgentResult:
+    """Put the viewer's agent on the market at prices in whole DOF, or put it there again. NOT_PUBLISHABLE says what is
+    missing; where a moderator holds it back, use appealListing.
+    """
     context = info.context
     wish = rules.PublishWish(
         title=input.title,
@@ -191,12 +199,16 @@ async def publish_agent(info: Info, input: PublishAgentInput) -> PublishAgentRes
 
 
 async def unpublish_agent(info: Info, input: UnpublishAgentInput) -> UnpublishAgentResult:
+    """Take the viewer's agent off the market; running sessions go on. Said again, nothing changes."""
     context = info.context
     record = await context.store.listings.unpublish(context.signed_in, input.agent_id, context.now)
     return UnpublishAgentPayload(listing=Listing.of(record))
 
 
 async def update_listing(info: Info, input: UpdateListingInput) -> UpdateListingResult:
+    """Change what is given of the viewer's listing. A new price makes a new `pricing.version`; sessions that run keep
+    theirs.
+    """
     context, prices = info.context, input.pricing
     wish = rules.ListingChange(
         title=input.title,
@@ -212,18 +224,23 @@ async def update_listing(info: Info, input: UpdateListingInput) -> UpdateListing
 
 
 async def pause_listing(info: Info, input: PauseListingInput) -> PauseListingResult:
+    """Take no new hires for a while; running sessions go on. CONFLICT unless the listing is on offer."""
     context = info.context
     record = await context.store.listings.pause(context.signed_in, input.listing_id, context.now)
     return PauseListingPayload(listing=Listing.of(record))
 
 
 async def resume_listing(info: Info, input: ResumeListingInput) -> ResumeListingResult:
+    """Take hires again. CONFLICT unless the listing is on offer: one that a moderator holds back comes back by
+    appealListing.
+    """
     context = info.context
     record = await context.store.listings.resume(context.signed_in, input.listing_id, context.now)
     return ResumeListingPayload(listing=Listing.of(record))
 
 
 async def moderate_listing(info: Info, input: ModerateListingInput) -> ModerateListingResult:
+    """Hold a listing back, or lift that; its owner is told the reason."""
     context = info.context
     judge = Viewer(context.signed_in, await context.role())
     record = await context.store.listings.moderate(judge, input.listing_id, input.status, input.reason, context.now)
@@ -231,6 +248,7 @@ async def moderate_listing(info: Info, input: ModerateListingInput) -> ModerateL
 
 
 async def feature_listing(info: Info, input: FeatureListingInput) -> FeatureListingResult:
+    """Show a listing among the featured, or no more."""
     context = info.context
     judge = Viewer(context.signed_in, await context.role())
     record = await context.store.listings.feature(judge, input.listing_id, input.featured, context.now)

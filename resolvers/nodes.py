@@ -38,10 +38,12 @@ NODES_MAX = 100  # as many as a page
 
 
 async def node(info: Info, id: strawberry.ID) -> Node | None:
+    """Any object by its id. Null for an id that is unknown or not for the viewer's eyes: the two look the same."""
     return await find(info.context, id)
 
 
 async def nodes(info: Info, ids: list[strawberry.ID]) -> list[Node | None]:
+    """Objects by their ids, at most 100, in the order of the ids; null for one that is missing or hidden."""
     if len(ids) > NODES_MAX:
         raise BadInput(f"Ask for at most {NODES_MAX} ids at once.", field="ids")
     return list(await asyncio.gather(*(find(info.context, each) for each in ids)))

@@ -50,6 +50,9 @@ RegisterDeviceResult = Annotated[RegisterDevicePayload | NotFound, strawberry.un
 
 
 async def mark_notifications_read(info: Info, input: MarkNotificationsReadInput) -> MarkNotificationsReadResult:
+    """Mark some of the viewer's notifications as read, or all up to a cursor of their list. Send one of `ids` and
+    `upTo`.
+    """
     context = info.context
     if (input.ids is None) == (input.up_to is None):
         raise BadInput("Send either ids or upTo.", field="input")
@@ -67,6 +70,9 @@ async def mark_notifications_read(info: Info, input: MarkNotificationsReadInput)
 
 
 async def register_device(info: Info, input: RegisterDeviceInput) -> RegisterDeviceResult:
+    """Push to a device from now on; a token that was another user's is the viewer's now. The newest 10 devices of a
+    user are kept.
+    """
     context = info.context
     wanted = notifications.device(context.signed_in, input.token, input.platform, context.now)
     return RegisterDevicePayload(device=Device.of(await context.store.notifications.register(wanted)))

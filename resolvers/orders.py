@@ -60,7 +60,7 @@ RetryDeadLetterResult = Annotated[RetryDeadLetterPayload | NotFound, strawberry.
 
 
 async def review_queue(info: Info, first: int | None = None, after: str | None = None) -> Connection[Order]:
-    """Oldest first."""
+    """Orders whose money waits for a decision, oldest first."""
     context = info.context
     scope = scope_of("reviewQueue", context.user_id)
     position = position_of(context.desk.cursors, scope, after)
@@ -69,6 +69,7 @@ async def review_queue(info: Info, first: int | None = None, after: str | None =
 
 
 async def dead_letters(info: Info, first: int | None = None, after: str | None = None) -> Connection[DeadLetter]:
+    """Tasks that were tried for hours and have failed, to be looked at and retried."""
     context = info.context
     scope = scope_of("deadLetters", context.user_id)
     position = position_of(context.desk.cursors, scope, after)
@@ -77,6 +78,9 @@ async def dead_letters(info: Info, first: int | None = None, after: str | None =
 
 
 async def approve_order(info: Info, input: ApproveOrderInput) -> ApproveOrderResult:
+    """Credit what an order's payment is worth, in whole DOF, less what has gone back of it. CONFLICT where it was
+    decided otherwise.
+    """
     context = info.context
     if input.dof.units < 1:
         raise BadInput("An approved order is worth 1 DOF or more: reject it otherwise.", field="input.dof")
@@ -86,6 +90,7 @@ async def approve_order(info: Info, input: ApproveOrderInput) -> ApproveOrderRes
 
 
 async def reject_order(info: Info, input: RejectOrderInput) -> RejectOrderResult:
+    """Decide that nothing is due for an order; its buyer is told. The money is to be refunded at the provider."""
     context = info.context
     reason = texts.line(input.reason, "input.reason", NOTE_CHARACTERS_MAX)
     decision = Decision(input.order_id, context.signed_in, reason)
@@ -93,6 +98,7 @@ async def reject_order(info: Info, input: RejectOrderInput) -> RejectOrderResult
 
 
 async def retry_dead_letter(info: Info, input: RetryDeadLetterInput) -> RetryDeadLetterResult:
+    """Try a failed task again from the start."""
     context = info.context
     row = await context.store.outbox.revive(context.signed_in, input.id, context.now)
     return RetryDeadLetterPayload(id=strawberry.ID(row.id))

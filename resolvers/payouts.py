@@ -62,6 +62,9 @@ async def connect_payouts(info: Info, input: ConnectPayoutsInput) -> ConnectPayo
 
 
 async def request_payout(info: Info, input: RequestPayoutInput) -> RequestPayoutResult:
+    """Pay matured earnings out to the viewer's bank, at the store's rate. BELOW_MINIMUM and PAYOUT_NOT_READY say what
+    is missing; the same idempotencyKey and input pay once.
+    """
     context = info.context
     record, wallet = await context.store.payouts.request(
         context.signed_in, input.amount, input.idempotency_key, context.now

@@ -48,6 +48,7 @@ DeleteMyAccountResult = Annotated[
 
 
 async def export_my_data(info: Info) -> ExportMyDataResult:
+    """An address, good for 10 minutes, at which all that the store holds of the viewer can be loaded."""
     context = info.context
     user = await context.user()
     url = context.desk.export_url(user.id, context.now)
@@ -55,6 +56,9 @@ async def export_my_data(info: Info) -> ExportMyDataResult:
 
 
 async def delete_my_account(info: Info, input: DeleteMyAccountInput) -> DeleteMyAccountResult:
+    """Delete the viewer's account for good, at its e-mail address as `confirm` and its password, or within 5 minutes of
+    a sign-in. CONFLICT while sessions, payouts or debt are not settled.
+    """
     context = info.context
     user = await context.user()
     if input.confirm.strip().casefold() != user.email.casefold():

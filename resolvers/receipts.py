@@ -14,7 +14,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 async def ledger_digest(info: Info, day: str) -> LedgerDigest | None:
-    """The digest of a day; null while it is not sealed, which is soon after its end."""
+    """The digest of a day such as 2026-03-01; null while it is not sealed, which is soon after its end."""
     try:
         wanted = date.fromisoformat(day) if _DAY.fullmatch(day) else None
     except ValueError:

@@ -48,7 +48,7 @@ async def reports(
     first: int | None = None,
     after: str | None = None,
 ) -> Connection[Report]:
-    """Oldest first."""
+    """Reports of content and users, oldest first: all, those of a state, or those on a subject."""
     context = info.context
     scope = scope_of("reports", context.user_id, state, subject_id)
     position = position_of(context.desk.cursors, scope, after)
@@ -57,6 +57,9 @@ async def reports(
 
 
 async def report(info: Info, input: ReportInput) -> ReportResult:
+    """Tell the moderators of something that the viewer can see. CONFLICT where the viewer has told them already; how
+    many in a day is limited.
+    """
     context = info.context
     record = await context.store.reports.report(
         context.signed_in, input.subject_id, input.reason, input.text, context.now
@@ -65,6 +68,7 @@ async def report(info: Info, input: ReportInput) -> ReportResult:
 
 
 async def resolve_report(info: Info, input: ResolveReportInput) -> ResolveReportResult:
+    """Say what came of a report, and no more: moderateListing holds content back, suspendUser a user."""
     context = info.context
     record = await context.store.reports.resolve(
         context.signed_in, input.report_id, input.action, input.note, context.now

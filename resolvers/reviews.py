@@ -57,6 +57,9 @@ VoteReviewResult = Annotated[VoteReviewPayload | NotFound | SelfDealing, strawbe
 
 
 async def submit_review(info: Info, input: SubmitReviewInput) -> SubmitReviewResult:
+    """Review an ended hire, once. NOT_REVIEWABLE for other sessions, ALREADY_REVIEWED for a second review: use
+    updateReview.
+    """
     context = info.context
     wish = ReviewWish(input.rating, input.comment, input.title)
     record = await context.store.reviews.submit(context.signed_in, input.session_id, wish, context.now)
@@ -64,6 +67,7 @@ async def submit_review(info: Info, input: SubmitReviewInput) -> SubmitReviewRes
 
 
 async def update_review(info: Info, input: UpdateReviewInput) -> UpdateReviewResult:
+    """Change what is given of one's own review."""
     context = info.context
     wish = ReviewChange(rating=input.rating, comment=input.comment, title=input.title)
     record = await context.store.reviews.update(context.signed_in, input.review_id, wish, context.now)
@@ -71,6 +75,7 @@ async def update_review(info: Info, input: UpdateReviewInput) -> UpdateReviewRes
 
 
 async def vote_review(info: Info, input: VoteReviewInput) -> VoteReviewResult:
+    """Say whether another's review helps; said again, it takes the earlier vote's place, and null withdraws it."""
     context = info.context
     record = await context.store.reviews.vote(context.signed_in, input.review_id, input.helpful, context.now)
     return VoteReviewPayload(review=Review.of(record))

@@ -34,7 +34,11 @@ async def search_listings(
     first: int | None = None,
     after: str | None = None,
 ) -> ListingSearchConnection:
-    """One RPC: the hits are read by their ids, or, without the engine, the store is browsed."""
+    """Listings on offer that hold the words, with counts by facet. Without the search engine they are found by name
+    alone.
+
+    One RPC: the hits are read by their ids, or, without the engine, the store is browsed.
+    """
     context = info.context
     words, wanted = read_words(query), read_filter(filter or ListingFilter())
     order = sort or ListingSort.RELEVANCE
@@ -56,7 +60,11 @@ async def search_listings(
 
 
 async def categories(info: Info) -> list[Category]:
-    """In the alphabet's order. No RPC; without the engine one, for the categories of the most hired listings."""
+    """The categories of the listings on offer, in the order of the alphabet, each with its number of listings where
+    that is known.
+
+    No RPC; without the engine one, for the categories of the most hired listings.
+    """
     asked = SearchQuery((), Filter(), ListingSort.POPULAR, 1)
     found = await _find(info.context, asked)
     if found is None:

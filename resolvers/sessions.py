@@ -203,10 +203,14 @@ RefundSessionResult = Annotated[
 
 
 async def session(info: Info, id: strawberry.ID) -> Session | None:
+    """A session, for its hirer, its owner and moderators; null for everybody else. Its meter is computed at the moment
+    of the answer.
+    """
     return await nodes.session(info.context, id)
 
 
 async def quote_hire(info: Info, input: QuoteHireInput) -> Quote:
+    """What a hire would cost now, in whole DOF, and who would get it. Send `pricingVersion` on to hireAgent."""
     context = info.context
     quoted = await context.store.sessions.quote(
         context.user_id, input.listing_id, input.unit, input.quantity, _configuration(input.configuration)
@@ -224,6 +228,9 @@ async def quote_hire(info: Info, input: QuoteHireInput) -> Quote:
 
 
 async def hire_agent(info: Info, input: HireAgentInput) -> HireAgentResult:
+    """Hold the whole price of a hire and start its session. PRICE_CHANGED where the listing has another
+    `pricingVersion` by now; the same idempotencyKey and input give the same session.
+    """
     context = info.context
     wish = Hire(
         listing_id=input.listing_id,
@@ -238,6 +245,9 @@ async def hire_agent(info: Info, input: HireAgentInput) -> HireAgentResult:
 
 
 async def start_session(info: Info, input: StartSessionInput) -> StartSessionResult:
+    """Start a session with one's own agent (OWNED) or a trial (TRIAL); hire with hireAgent. TRIAL_USED for a second
+    trial of an agent.
+    """
     if input.type is SessionType.HIRED:
         raise BadInput("startSession starts OWNED and TRIAL sessions: hire with hireAgent.", field="input.type")
     context = info.context
@@ -257,6 +267,7 @@ async def start_session(info: Info, input: StartSessionInput) -> StartSessionRes
 
 
 async def extend_session(info: Info, input: ExtendSessionInput) -> ExtendSessionResult:
+    """Hold more DOF and let the session run longer, at the prices that it began with. SESSION_ENDED once it is over."""
     context = info.context
     record, wallet = await context.store.sessions.extend(
         context.signed_in,
@@ -271,6 +282,9 @@ async def extend_session(info: Info, input: ExtendSessionInput) -> ExtendSession
 
 
 async def record_usage(info: Info, input: RecordUsageInput) -> RecordUsageResult:
+    """Add metered usage, in whole DOF, to a session that runs: once for each `sequence`. Sent again with the same
+    figures it changes nothing, with others it is refused.
+    """
     context = info.context
     usage = Usage(
         session_id=input.session_id,
@@ -285,6 +299,9 @@ async def record_usage(info: Info, input: RecordUsageInput) -> RecordUsageResult
 
 
 async def end_session(info: Info, input: EndSessionInput) -> EndSessionResult:
+    """End a session and settle it: what was used is divided, the rest of the hold comes back. By its hirer, its owner
+    or a moderator; the same idempotencyKey gives the same answer.
+    """
     context = info.context
     moderator = await _judges(context, input.session_id)
     record, wallet = await context.store.sessions.end(
@@ -295,6 +312,9 @@ async def end_session(info: Info, input: EndSessionInput) -> EndSessionResult:
 
 
 async def refund_session(info: Info, input: RefundSessionInput) -> RefundSessionResult:
+    """Give DOF of a settled session back to its hirer, out of what its owner, its creator and the store got. CONFLICT
+    for more than is left of it.
+    """
     context = info.context
     reason = texts.line(input.reason, "input.reason", NOTE_CHARACTERS_MAX)
     record, _ = await context.store.refunds.refund(

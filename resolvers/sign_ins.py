@@ -27,6 +27,7 @@ RevokeSignInResult = Annotated[RevokeSignInPayload | NotFound, strawberry.union(
 
 
 async def revoke_sign_in(info: Info, input: RevokeSignInInput) -> RevokeSignInResult:
+    """End one of the viewer's sign-ins; the others stay."""
     context = info.context
     if context.identity is None:
         raise Unauthenticated("Nobody is signed in: there is no sign-in to end.")

@@ -124,14 +124,19 @@ UpdatePreferencesResult = Annotated[UpdatePreferencesPayload | NotFound, strawbe
 
 
 async def viewer(info: Info) -> Viewer | None:
+    """Who asks, with all that is theirs: wallet, sessions, notifications. Null for a guest."""
     return Viewer(id=strawberry.ID(info.context.user_id)) if info.context.user_id else None
 
 
 async def user(info: Info, id: strawberry.ID) -> User | None:
+    """The public profile of a user; null where there is none."""
     return await nodes.user(info.context, id)
 
 
 async def sign_up(info: Info, input: SignUpInput) -> SignUpResult:
+    """Make an account with an e-mail address and a password, and sign in. EMAIL_TAKEN and WEAK_PASSWORD say what to
+    change.
+    """
     name = texts.line(input.display_name, "input.displayName", users.DISPLAY_NAME_CHARACTERS_MAX)
     timezone = users.require_timezone(input.timezone or TIMEZONE_DEFAULT)
     code = users.require_referral_code(input.referral_code)
@@ -151,6 +156,9 @@ async def sign_up(info: Info, input: SignUpInput) -> SignUpResult:
 
 
 async def sign_in(info: Info, input: SignInInput) -> SignInResult:
+    """Sign in with an e-mail address and a password. An unknown address and a wrong password are one refusal,
+    BAD_CREDENTIALS.
+    """
     signed = await info.context.desk.identity.sign_in(input.email, input.password, device=info.context.device)
     return SignInPayload(
         id_token=signed.id_token,
@@ -161,6 +169,9 @@ async def sign_in(info: Info, input: SignInInput) -> SignInResult:
 
 
 async def refresh_token(info: Info, input: RefreshTokenInput) -> RefreshTokenResult:
+    """A new id token for a refresh token; keep the refresh token that comes with it. BAD_CREDENTIALS once it was
+    revoked.
+    """
     signed = await info.context.desk.identity.refresh(input.refresh_token, device=info.context.device)
     return RefreshTokenPayload(
         id_token=signed.id_token,
@@ -171,6 +182,7 @@ async def refresh_token(info: Info, input: RefreshTokenInput) -> RefreshTokenRes
 
 
 async def sign_out(info: Info) -> SignOutResult:
+    """End all sign-ins of the viewer, on every device; revokeSignIn ends one."""
     identity = info.context.identity
     if identity is None:
         raise Unauthenticated("Nobody is signed in: there is nothing to sign out of.")
@@ -179,6 +191,7 @@ async def sign_out(info: Info) -> SignOutResult:
 
 
 async def update_profile(info: Info, input: UpdateProfileInput) -> UpdateProfileResult:
+    """Change what is given of the viewer's profile; what is absent stays."""
     context = info.context
     wish = ProfileChange(
         display_name=input.display_name,
@@ -196,6 +209,7 @@ async def _avatar(context: Context, url: str | None) -> Keep | None:
 
 
 async def update_preferences(info: Info, input: UpdatePreferencesInput) -> UpdatePreferencesResult:
+    """Change what is given of the viewer's preferences; kinds of notification that are not named stay."""
     context = info.context
     chosen = {each.kind: tuple(each.channels) for each in input.notifications or ()}
     wish = PreferencesChange(chosen, input.show_profile, input.show_badges, input.mail_rhythm)

@@ -86,20 +86,25 @@ AdjustWalletResult = Annotated[
 
 
 async def transaction(info: Info, id: strawberry.ID) -> Transaction | None:
+    """One of the viewer's own transactions; null for everybody else's."""
     return await nodes.transaction(info.context, id)
 
 
 async def dof_packages(info: Info) -> list[DofPackage]:
+    """What DOF cost: the packages that purchaseDof sells."""
     return [DofPackage.of(package) for package in info.context.desk.policy.packages]
 
 
 async def wallet_statement(info: Info, year: int, month: int) -> WalletStatement:
+    """The viewer's wallet over a month of UTC: its balances at the beginning and the end, and what moved between."""
     context = info.context
     return WalletStatement.of(await context.store.statements.month(context.signed_in, year, month))
 
 
 async def purchase_dof(info: Info, input: PurchaseDofInput) -> PurchaseDofResult:
-    """Record the wish and give the page to pay on; only the provider's signed webhook credits."""
+    """Begin a purchase and get the page to pay on. Only the provider's word that it is paid credits the DOF; the same
+    idempotencyKey and input give the same purchase.
+    """
     context = info.context
     rail = input.provider
     wish = context.store.purchases.wish(
@@ -131,6 +136,9 @@ async def purchase_dof(info: Info, input: PurchaseDofInput) -> PurchaseDofResult
 
 
 async def transfer_dof(info: Info, input: TransferDofInput) -> TransferDofResult:
+    """Give 1 or more of the viewer's available DOF to another user, at once and for good. The same idempotencyKey and
+    input move them once.
+    """
     context = info.context
     if input.amount.units < 1:
         raise BadInput("A transfer moves 1 DOF or more.", field="input.amount")
@@ -142,6 +150,9 @@ async def transfer_dof(info: Info, input: TransferDofInput) -> TransferDofResult
 
 
 async def adjust_wallet(info: Info, input: AdjustWalletInput) -> AdjustWalletResult:
+    """Add DOF to a user's wallet, or take them. Its user is told the figure; the reason stays on the transaction and in
+    the acts.
+    """
     context = info.context
     reason = texts.line(input.reason, "input.reason", NOTE_CHARACTERS_MAX)
     record, wallet = await context.store.wallets.adjust(

@@ -15,6 +15,7 @@ from domain.images import ImageSize
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, USERS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Info, found
+from graph.enums import enum
 from graph.errors import ConfigurationProblem
 from graph.types.badges import EarnedBadge, badges_of, progress_of
 from graph.types.nodes import Node
@@ -23,8 +24,21 @@ if TYPE_CHECKING:
     from graph.types.listings import Listing
     from graph.types.users import User
 
-for _words in (AgentType, ImageSize, Provider, Rank, SpecialistType):
-    strawberry.enum(_words)
+enum(AgentType, "What an agent is to its player: help with play, a teacher, or an expert of its games.")
+enum(Provider, "Whose model an agent runs on.")
+enum(
+    ImageSize,
+    "The longest side of a picture.",
+    LARGE="At most 1,024 pixels.",
+    MEDIUM="At most 256 pixels.",
+    SMALL="At most 64 pixels.",
+)
+enum(
+    SpecialistType,
+    "Where a specialist's knowledge comes from.",
+    TRAINED="It was made for its games.",
+    EXPERIENCE="It has played them.",
+)
 
 
 @strawberry.type
@@ -127,7 +141,7 @@ class ConfigurationReport:
     problems: list[ConfigurationProblem]
 
 
-@strawberry.type
+@strawberry.type(description="A gaming assistant. Its owner may sell its time and give it away; its creator stays.")
 class Agent(Node):
     record: strawberry.Private[agents.Agent]
     name: str

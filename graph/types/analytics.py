@@ -20,9 +20,10 @@ from domain.users import require_timezone
 from firestore.analytics import Rating
 from firestore.rows import CountingMark
 from graph.context import Context, Info
+from graph.enums import enum
 from graph.types.agents import Agent, agent_of
 
-strawberry.enum(Granularity)
+enum(Granularity, "How a range is cut into points. Weeks begin on Monday.")
 LARGEST_MAX = 100  # parts of a breakdown that are shown, the largest first
 
 P = TypeVar("P")

@@ -8,8 +8,14 @@ import strawberry
 
 from domain import appeals
 from domain.appeals import AppealState
+from graph.enums import enum
 
-strawberry.enum(AppealState)
+enum(
+    AppealState,
+    "How an appeal stands.",
+    UPHELD="The moderators' decision stands.",
+    GRANTED="The decision is lifted.",
+)
 
 
 @strawberry.type(description="`decision` is what was said of the listing, `reason` what was said of the appeal.")

@@ -12,9 +12,10 @@ from domain.progress import Progress
 from firestore.collections import BADGE_TOTALS, PROGRESS
 from firestore.progress import TOTALS
 from graph.context import Context, Info
+from graph.enums import enum
 from graph.types.nodes import Node
 
-strawberry.enum(Rank)
+enum(Rank, "From the least to the greatest; of agents by their experience, of packages by their size.")
 
 
 @strawberry.type(description="For billed hours with agents that are specialised in a game.")

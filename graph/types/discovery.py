@@ -9,11 +9,25 @@ from domain.insights import PriceBasis
 from domain.money import Dof
 from domain.recommendations import ReasonKind
 from graph.context import Info
+from graph.enums import enum
 from graph.types.agents import Agent, agent_of
 from graph.types.listings import Listing
 
-strawberry.enum(ReasonKind, name="RecommendationReasonKind")
-strawberry.enum(PriceBasis)
+enum(
+    ReasonKind,
+    "What a recommendation rests on.",
+    name="RecommendationReasonKind",
+    GAME="A game that the viewer plays.",
+    AGENT="An agent that the viewer hired.",
+    PRICE="The hourly prices that the viewer paid.",
+    POPULAR="How often others hire it.",
+)
+enum(
+    PriceBasis,
+    "Which prices a market's figures are of.",
+    HIRED="Those of listings that were hired.",
+    ON_OFFER="All on offer, where too few of them were hired.",
+)
 
 
 @strawberry.type(

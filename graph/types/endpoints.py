@@ -10,9 +10,34 @@ from domain import endpoints
 from domain.endpoints import DeliveryStatus, WebhookEvent
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Info
+from graph.enums import enum
 
-strawberry.enum(DeliveryStatus, name="WebhookDeliveryStatus")
-strawberry.enum(WebhookEvent)
+enum(
+    DeliveryStatus,
+    "How far a delivery has come.",
+    name="WebhookDeliveryStatus",
+    PENDING="It is being tried: up to 11 times over 31 hours.",
+    DELIVERED="An attempt was answered with a 2xx.",
+    FAILED="The last attempt failed, or was answered with 410: replayWebhookDelivery tries it again.",
+)
+enum(
+    WebhookEvent,
+    "What an endpoint can be told of, each once. A message's `type` is the name with a dot, such as `agent.hired`, and "
+    "its data are ids.",
+    AGENT_HIRED="An agent of the user's was hired.",
+    SESSION_STARTED="The user hired an agent.",
+    SESSION_LOW="A hire of the user's has used nearly all that it holds.",
+    SESSION_ENDED="A hire is over: one of the user's, or one of the user's agents.",
+    WALLET_CREDITED="DOF came in: a purchase, another user's transfer, a refunded session, an admin's adjustment, or "
+    "matured earnings (told once a day). What a settled session gives back is told by SESSION_ENDED.",
+    WALLET_DEBITED="DOF went out: a purchase refunded or disputed, the user's own transfer, an admin's adjustment. "
+    "Not for a hire, told by SESSION_STARTED, nor for a payout, told by its own events.",
+    PURCHASE_FAILED="A purchase ended before it was credited.",
+    PAYOUT_PAID="A payout is in the user's bank.",
+    PAYOUT_FAILED="A payout came back: its DOF are in the wallet again.",
+    REVIEW_ADDED="An agent of the user's was reviewed.",
+    NOTIFICATION_RECEIVED="The user has a new notification in the app, of whatever kind, besides the event of its own.",
+)
 
 
 @strawberry.type(description="One event for one endpoint; kept for 30 days.")

@@ -14,68 +14,68 @@ from domain.money import Dof
 from domain.sessions import EndReason
 
 
-@strawberry.type
+@strawberry.type(description="The agent's facts have changed: `changes` names the fields.")
 class AgentUpdated:
     agent_id: strawberry.ID
     changes: list[str]
 
 
-@strawberry.type
+@strawberry.type(description="The agent is on the market.")
 class AgentPublished:
     agent_id: strawberry.ID
     listing_id: strawberry.ID
 
 
-@strawberry.type
+@strawberry.type(description="The agent was hired. The session is its hirer's and its owner's to read.")
 class AgentHired:
     agent_id: strawberry.ID
     session_id: strawberry.ID
 
 
-@strawberry.type
+@strawberry.type(description="The session has begun.")
 class SessionStarted:
     session_id: strawberry.ID
 
 
-@strawberry.type
+@strawberry.type(description="The session is over.")
 class SessionEnded:
     session_id: strawberry.ID
     end_reason: EndReason
 
 
-@strawberry.type
+@strawberry.type(description="What the session has used of its hold, in whole DOF.")
 class SessionDofUpdated:
     session_id: strawberry.ID
     consumed: Dof
     remaining: Dof
 
 
-@strawberry.type
+@strawberry.type(description="A transaction of the viewer's moved DOF.")
 class TransactionCompleted:
     transaction_id: strawberry.ID
 
 
-@strawberry.type
+@strawberry.type(description="A purchase of the viewer's ended before it was credited; `error` says why.")
 class TransactionFailed:
     transaction_id: strawberry.ID
     error: str
 
 
-@strawberry.type
+@strawberry.type(description="The listing has a new review.")
 class ReviewAdded:
     agent_id: strawberry.ID
     listing_id: strawberry.ID
     review_id: strawberry.ID
 
 
-@strawberry.type
+@strawberry.type(description="The listing has another rating, of 1 to 5 stars.")
 class RatingUpdated:
     agent_id: strawberry.ID
     listing_id: strawberry.ID
     new_rating: float
 
 
-@strawberry.type
+@strawberry.type(description="The viewer has a new notification.")
 class NotificationReceived:
     notification_id: strawberry.ID
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import strawberry
 
-from domain.images import ImagePurpose, ImageSize
+from domain.images import ImagePurpose
+from graph.enums import enum
 
-for _words in (ImagePurpose, ImageSize):
-    strawberry.enum(_words)
+enum(ImagePurpose, "What a picture is shown as: an agent's, or the viewer's own.")
 
 
 @strawberry.type(description="A header that the upload must send, exactly so.")

@@ -17,6 +17,7 @@ from domain.users import Role
 from firestore.collections import APPEALS, REVIEWS, USERS
 from graph.connection import Connection
 from graph.context import Info
+from graph.enums import enum
 from graph.types.agents import Agent, agent_of
 from graph.types.appeals import Appeal
 from graph.types.nodes import Node
@@ -25,8 +26,25 @@ from graph.types.reviews import Review, reviews_of
 if TYPE_CHECKING:
     from graph.types.users import User
 
-for _words in (ListingStatus, ListingSort, HireUnit):
-    strawberry.enum(_words)
+enum(
+    ListingStatus,
+    "Where a listing stands. The public sees those that are ACTIVE or PAUSED.",
+    ACTIVE="It takes hires.",
+    PAUSED="It takes no new hires; resumeListing ends that.",
+    UNDER_REVIEW="A moderator looks at it; its owner may appeal.",
+    SUSPENDED="A moderator took it off the market; its owner may appeal.",
+    UNPUBLISHED="Its owner took it off the market; publishAgent ends that.",
+)
+enum(
+    ListingSort,
+    "The order of a list of listings.",
+    RELEVANCE="The best first, by words, rating and hires.",
+    RATING="The best rated first.",
+    PRICE_LOW="The lowest hourly price first.",
+    PRICE_HIGH="The highest hourly price first.",
+    POPULAR="The most hired first.",
+)
+enum(HireUnit, "What a hire is priced by.", DAY="24 hours.", WEEK="7 days.")
 
 
 @strawberry.type(description="Prices in DOF; a hire names the version that it saw.")
@@ -50,7 +68,7 @@ class ListingStats:
     success_rate: float | None
 
 
-@strawberry.type
+@strawberry.type(description="An agent on offer, with its prices in whole DOF.")
 class Listing(Node):
     record: strawberry.Private[listings.Listing]
     title: str

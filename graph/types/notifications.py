@@ -10,9 +10,10 @@ from domain import notifications
 from domain.notifications import Platform
 from domain.users import NotificationKind
 from graph.context import Info
+from graph.enums import enum
 from graph.types.nodes import Node
 
-strawberry.enum(Platform)
+enum(Platform, "What a device runs.")
 
 
 @strawberry.type(description="What its user was told, in the user's own language as it is now.")

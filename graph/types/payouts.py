@@ -9,9 +9,18 @@ import strawberry
 from domain import payouts
 from domain.money import Dof
 from domain.payouts import PayoutState
+from graph.enums import enum
 from graph.types.wallets import Money
 
-strawberry.enum(PayoutState, name="PayoutStatus")
+enum(
+    PayoutState,
+    "How far a payout has come.",
+    name="PayoutStatus",
+    REQUESTED="The DOF are set aside, and the provider is asked for the transfer.",
+    SENT="The provider has the money, and the bank does not.",
+    PAID="The bank has it.",
+    FAILED="It came back: the DOF are in the wallet again. This wins even over PAID.",
+)
 
 
 @strawberry.type(description="`missing` names what the provider still asks for.")

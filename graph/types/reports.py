@@ -10,10 +10,17 @@ from domain import reports
 from domain.reports import ReportAction, ReportReason, ReportState
 from firestore.collections import USERS
 from graph.context import Info
+from graph.enums import enum
 from graph.types.users import User
 
-for _words in (ReportAction, ReportReason, ReportState):
-    strawberry.enum(_words)
+enum(
+    ReportAction,
+    "What came of a report: said by who did it, and done by other mutations.",
+    DISMISSED="Nothing was wrong.",
+    CONTENT_HELD_BACK="The listing was held back.",
+)
+enum(ReportReason, "What is wrong with what is reported.")
+enum(ReportState, "Whether a moderator has said what came of a report.")
 
 
 @strawberry.type(description="One user's word on a listing, review, user or agent: `node(id: subjectId)` has it.")

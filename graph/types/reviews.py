@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from graph.types.users import User
 
 
-@strawberry.type
+@strawberry.type(description="What a hirer says of an ended session: 1 to 5 stars, and words.")
 class Review(Node):
     record: strawberry.Private[reviews.Review]
     rating: int

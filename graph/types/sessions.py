@@ -12,6 +12,7 @@ from domain.money import Dof
 from domain.sessions import EndReason, SessionStatus, SessionType
 from firestore.collections import LISTINGS, REVIEWS, USERS
 from graph.context import Context, Info
+from graph.enums import enum
 from graph.types.agents import Agent, agent_of
 from graph.types.nodes import Node
 from graph.types.reviews import Review
@@ -20,8 +21,21 @@ if TYPE_CHECKING:
     from graph.types.listings import Listing
     from graph.types.users import User
 
-for _words in (SessionType, SessionStatus, EndReason):
-    strawberry.enum(_words)
+enum(
+    SessionType,
+    "On what terms a session runs.",
+    OWNED="With one's own agent: only metered usage is billed.",
+    HIRED="With an agent on offer, at its price for the time.",
+    TRIAL="With an agent on offer, short, free and once.",
+)
+enum(SessionStatus, "Whether a session runs. It is over at its end, even before it is settled.")
+enum(
+    EndReason,
+    "Why a session is over.",
+    COMPLETED="Its time had run out.",
+    EXHAUSTED="Its hold was used up before its time.",
+    MODERATED="A moderator ended it.",
+)
 
 
 @strawberry.type

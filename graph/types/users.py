@@ -17,6 +17,7 @@ from domain.wallets import Wallet as WalletRecord
 from firestore.collections import NOTIFICATION_BOXES, PAYOUT_ACCOUNTS, SELLERS, WALLETS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Context, Info
+from graph.enums import enum
 from graph.types.agents import Agent
 from graph.types.badges import Achievement, EarnedBadge, achievements_of, badges_of
 from graph.types.endpoints import WebhookEndpoint
@@ -30,8 +31,24 @@ from graph.types.sessions import Session
 from graph.types.sign_ins import SignIn, sign_ins_of
 from graph.types.wallets import Transaction, Wallet
 
-for _words in (Role, NotificationKind, Channel, MailRhythm):
-    strawberry.enum(_words)
+enum(Role, "What a user may do by office; a moderator may not do what an admin may.")
+enum(
+    NotificationKind,
+    "What a notification is about, and what its channels are chosen by.",
+    HIRES="Agents of one's own that were hired.",
+    SESSIONS="Sessions that run low or are over, one's own and those with one's agents.",
+    PURCHASES="DOF bought, refunded or taken back, and purchases that failed.",
+    EARNINGS="Earnings, payouts, and DOF that others sent.",
+    BADGES="Badges, ranks and achievements.",
+    ACCOUNT="API keys, the role, a suspension, decisions on one's listings, an adjusted wallet.",
+)
+enum(Channel, "How a notification comes: in the app's list, by mail, or pushed to the registered devices.")
+enum(
+    MailRhythm,
+    "When mails come.",
+    DAILY="At 08:00 of the user's time zone.",
+    WEEKLY="On Mondays at 08:00 of the user's time zone.",
+)
 
 
 MAIL_RHYTHM = (

@@ -17,6 +17,7 @@ from domain.transactions import PaymentMethod, TransactionStatus, TransactionTyp
 from firestore import statements
 from firestore.collections import SESSIONS, USERS
 from graph.context import Info
+from graph.enums import enum
 from graph.types.agents import Agent, agent_of
 from graph.types.nodes import Node
 from graph.types.receipts import Receipt
@@ -25,12 +26,48 @@ from graph.types.sessions import Session
 if TYPE_CHECKING:
     from graph.types.users import User
 
-for _words in (EntryKind, PaymentMethod, TransactionStatus, TransactionType):
-    strawberry.enum(_words)
-strawberry.enum(Rail, name="PaymentProvider")
+enum(
+    EntryKind,
+    "What an entry of the ledger records.",
+    PURCHASE="Money came in: an order is worth more DOF than before.",
+    RECLAIM="Money went back: a refund, a cancellation or a dispute takes DOF away.",
+    HOLD="DOF set aside for a session.",
+    EXTEND="More set aside for it.",
+    SETTLE="Its end: what was used is divided, and the rest given back.",
+    MATURE="Earnings became available.",
+    ADJUST="An admin's correction.",
+    REFUND="DOF of a settled session given back.",
+    PAYOUT="Earnings set aside for the bank.",
+    PAYOUT_PAID="The bank has them.",
+    PAYOUT_FAILED="They came back.",
+)
+enum(PaymentMethod, "By what a transaction was paid: a provider, or DOF of the wallet.")
+enum(
+    TransactionStatus,
+    "How far a transaction has come.",
+    PENDING="Begun: nothing is credited yet, or a session or payout is under way.",
+    FAILED="It came to nothing, or came back.",
+    REFUNDED="All that it brought was taken back.",
+)
+enum(
+    TransactionType,
+    "What moved DOF, seen from the viewer's side.",
+    PURCHASE="DOF bought.",
+    HIRE="DOF held for a session, and what it cost once it is settled.",
+    EARNING="A share of a session, as owner or creator of its agent.",
+    REFUND="A purchase taken back in part or in whole, or a session given back.",
+    TRANSFER="DOF to or from another user.",
+    PAYOUT="Earnings on their way to a bank.",
+    ADJUSTMENT="An admin's correction.",
+    DISPUTE="Money of a purchase that the buyer's bank claimed back, or gave back.",
+)
+enum(Rail, "Who takes the money of a purchase.", name="PaymentProvider")
 
 
-@strawberry.type(description="`earned` is settled to the user and has not matured.")
+@strawberry.type(
+    description="Whole DOF: what can be spent, what is set aside for sessions, what is owed, and what is settled to "
+    "the user and has not matured (`earned`)."
+)
 class Wallet:
     record: strawberry.Private[wallets.Wallet]
     available: Dof
@@ -53,7 +90,7 @@ class Wallet:
         return await info.context.loaders.earned.load(self.record.id)
 
 
-@strawberry.type
+@strawberry.type(description="Who gets what of a price, in whole DOF; together exactly the price.")
 class Distribution:
     owner: Dof
     platform: Dof
@@ -179,7 +216,7 @@ class WalletStatement:
         )
 
 
-@strawberry.type
+@strawberry.type(description="An amount in the currency's own decimals, and the currency by ISO 4217.")
 class Money:
     amount: decimal.Decimal
     currency: str
@@ -210,7 +247,7 @@ class DofPackage:
         )
 
 
-@strawberry.type
+@strawberry.type(description="A purchase that was begun: pay at `checkoutUrl`, then follow its transaction.")
 class Purchase:
     id: strawberry.ID
     checkout_url: str
