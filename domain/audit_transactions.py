@@ -108,7 +108,7 @@ def _of_order(books: Books, paper: Transaction) -> Fields | None:
     begun = asked is not None and asked.transaction_id == paper.id
     if not begun and paper.id != derive(Kind.TRANSACTION, "order", order.id, number):
         return None
-    kind = TransactionType.PURCHASE if entry.kind is EntryKind.PURCHASE else TransactionType.REFUND
+    kind = TransactionType.REFUND if number else TransactionType.PURCHASE
     status = TransactionStatus(order.outcome.value) if number == 0 else TransactionStatus.COMPLETED
     return {
         **_BARE,

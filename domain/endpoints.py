@@ -74,6 +74,7 @@ OF_NOTES: Mapping[str, WebhookEvent] = {
     "adjustment_credited": WebhookEvent.WALLET_CREDITED,
     "adjustment_debited": WebhookEvent.WALLET_DEBITED,
     "dof_sent": WebhookEvent.WALLET_DEBITED,
+    "purchase_restored": WebhookEvent.WALLET_CREDITED,
     "purchase_reversed": WebhookEvent.WALLET_DEBITED,
     "purchase_failed": WebhookEvent.PURCHASE_FAILED,
     "purchase_cancelled": WebhookEvent.PURCHASE_FAILED,

@@ -123,6 +123,11 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "es": ("Tu pago ha caducado", "La página para pagar una compra caducó sin pago: empieza la compra de nuevo."),
         "de": ("Deine Kasse ist abgelaufen", "Die Seite zum Bezahlen lief unbezahlt ab: beginne den Kauf neu."),
     },
+    "purchase_restored": {
+        "en": ("DOF of a purchase are back", "A refund or dispute of a purchase came to nothing: {dof} DOF are back."),
+        "es": ("Han vuelto DOF de una compra", "Un reembolso o una disputa no prosperó: han vuelto {dof} DOF."),
+        "de": ("DOF eines Kaufs sind wieder da", "Aus Erstattung oder Streit wurde nichts: {dof} DOF sind wieder da."),
+    },
     "purchase_reversed": {
         "en": ("A purchase was refunded", "{dof} DOF of a refunded or disputed purchase were taken back."),
         "es": ("Se ha reembolsado una compra", "Se han retirado {dof} DOF de una compra reembolsada o impugnada."),

@@ -152,7 +152,7 @@ class Order:
             return ZERO
         if paid.money is None or paid.money.minor_units <= 0:
             return paid.dof if self.is_decided else ZERO  # an admin's word, and no money that a part of could go back
-        lost = self._given_back + self._charged_back
+        lost = self._given_back + self.charged_back
         return Dof(paid.dof.units * max(0, paid.money.minor_units - lost) // paid.money.minor_units)
 
     @property
@@ -287,7 +287,7 @@ class Order:
         return max(sum(refunds.values()) - failed, max(totals, default=0) - failed, 0)
 
     @property
-    def _charged_back(self) -> int:
+    def charged_back(self) -> int:
         """Disputed minor units: what is open, lost, or lost so far."""
         return sum(units for kinds, units in self._disputes() if self._stands(kinds) in _TAKING)
 

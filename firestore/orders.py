@@ -202,10 +202,8 @@ class _Settling:
     """One run of bringing a user's wallet and transactions to where an order's facts put them."""
 
     def __init__(self, tx: Tx, order: Order, now: datetime, policy: Policy) -> None:
-        self._tx = tx
-        self._order = order
-        self._now = now
-        self._policy = policy
+        self._tx, self._order = tx, order
+        self._now, self._policy = now, policy
 
     async def run(self) -> Order:
         """The order after its entry, if it needed one."""
@@ -261,7 +259,8 @@ class _Settling:
         )
         self._note(order, moved[user_id], seen, transaction_id, delta, entry.id)
         fact, retention = ("order", order.id, order.entries), self._policy.event_retention
-        told = _noted(wallet.id, "dof_credited" if rising else "purchase_reversed", fact, transaction_id, delta)
+        credited = "purchase_restored" if order.entries else "dof_credited"
+        told = _noted(wallet.id, credited if rising else "purchase_reversed", fact, transaction_id, delta)
         tx.tell(row(fact, now, retention, events=events, task=NOTIFY, args=told))
         kept_id = order.transaction_id or transaction_id
         return replace(order, applied=order.target, entries=order.entries + 1, transaction_id=kept_id)
@@ -273,7 +272,7 @@ class _Settling:
         begun = seen or Transaction(
             id=transaction_id,
             user_id=wallet.id,
-            type=_type(order, delta),
+            type=self._type(order),
             status=TransactionStatus.PENDING,
             amount=0,
             created_at=self._now,
@@ -295,6 +294,13 @@ class _Settling:
         first = self._tx.get(TRANSACTIONS, order.transaction_id) if order.transaction_id else None
         if first is not None and first.status.value != order.outcome.value:
             self._tx.put(TRANSACTIONS, replace(first, status=TransactionStatus(order.outcome.value)))
+
+    def _type(self, order: Order) -> TransactionType:
+        """The first entry is the purchase; what a dispute took, or gave back, is told apart from refunds."""
+        before = self._tx.get(ORDERS, order.id)
+        if before is None or not order.entries:
+            return TransactionType.PURCHASE
+        return TransactionType.REFUND if before.charged_back == order.charged_back else TransactionType.DISPUTE
 
     async def _close(self, order: Order, user_id: str) -> Order:
         """A purchase that will bring nothing, cancelled or refunded before its money counted, is over. Tell so."""
@@ -353,12 +359,6 @@ def _closed_by(order: Order, asked: Transaction) -> bool:
     """Whether it was this order that ended, uncredited, and closed what its purchase began with."""
     over = asked.status in (TransactionStatus.FAILED, TransactionStatus.REFUNDED)
     return over and asked.entry_id is None and asked.external_reference == order.reference
-
-
-def _type(order: Order, delta: Dof) -> TransactionType:
-    if order.entries and order.was_disputed:
-        return TransactionType.DISPUTE
-    return TransactionType.PURCHASE if delta > ZERO else TransactionType.REFUND
 
 
 def _asked(order: Order) -> str | None:

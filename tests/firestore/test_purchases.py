@@ -513,6 +513,29 @@ async def test_what_went_back_of_a_doubted_payment_is_shown(world: World) -> Non
     assert (order.in_review, order.refunded) == (True, Money(399, "USD"))
 
 
+async def test_a_wallet_tells_refunds_from_disputes(world: World) -> None:
+    """By what moved, not by what the order has ever been through."""
+    disputed = {
+        name: Report(f"dispute:d:{name.lower()}", FactKind[f"DISPUTE_{name}"], Money(99, "USD"), subject="d")
+        for name in ("OPENED", "WON")
+    }
+    steps = (
+        paid(),
+        disputed["OPENED"],
+        disputed["WON"],
+        refund(1, 100),
+        Report("refund:1:failed", FactKind.REFUND_FAILED, Money(100, "USD"), subject="refund:1"),
+    )
+    for step in steps:
+        world.now += make.SECOND
+        await world.absorb(facts(step, email="max@jiga.test"))
+    page = await world.store.wallets.page_of_user(MAX, None, 9, None)
+    moved = [(each.type.value, each.amount > 0) for each in reversed(page.nodes)]
+    assert moved == [("PURCHASE", True), ("DISPUTE", False), ("DISPUTE", True), ("REFUND", False), ("REFUND", True)]
+    told = [note.text for row in world.rows if row.task == NOTIFY for note in read_notes(row.args)]
+    assert told == ["dof_credited", *("purchase_reversed", "purchase_restored") * 2]
+
+
 @pytest.mark.parametrize(
     ("reports", "text", "said"),
     [

@@ -140,7 +140,7 @@ def _of_orders(shelves: Mapping[str, Shelf]) -> dict[str, dict[str, Any]]:
             if not begun and paper_id != name_of("txn", "order", id_, number):
                 continue
             paper = shelves["transactions"].get(paper_id, {"type": None, "status": None})
-            kind = "PURCHASE" if entry["kind"] == "PURCHASE" else "REFUND"
+            kind = "PURCHASE" if number == 0 else "REFUND"
             status = state(order) if number == 0 else "COMPLETED"
             due[paper_id] = {
                 **_by(entry, order["user_id"]),
