@@ -119,6 +119,12 @@ def change(before: Review | None, viewer_id: str, wish: ReviewChange, now: datet
     return before if after == before else replace(after, version=before.version + 1, updated_at=now)
 
 
+def require_not_owned(owner_id: str, viewer_id: str) -> None:
+    """Raises NotReviewable for who owns the agent by now: a transfer can make an owner of its hirer."""
+    if owner_id == viewer_id:
+        raise NotReviewable("This agent is yours now: its hirers review it.")
+
+
 def count_vote(review: Review, before: Vote | None, after: Vote | None) -> Review:
     """The review with one user's vote in place of the one before; None is no vote. No edit: the version stays."""
     helpful, not_helpful = review.helpful, review.not_helpful

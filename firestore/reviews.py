@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain import listings, reviews
-from domain.errors import AlreadyReviewed, NotFound, NotReviewable
+from domain.errors import AlreadyReviewed, NotFound
 from domain.ids import Kind, is_id
 from domain.listings import TOP_REVIEWS_MAX, Listing, Seller, TopReview, visible_to
 from domain.policy import Policy
@@ -50,8 +50,7 @@ class Reviews:
             if known is not None:
                 raise AlreadyReviewed("You have reviewed this session: change your review with updateReview.")
             listing, seller = await self._subjects(tx, review)
-            if listing.owner_id == viewer_id:
-                raise NotReviewable("This agent is yours now: its hirers review it.")
+            reviews.require_not_owned(listing.owner_id, viewer_id)
             tx.create(REVIEWS, review)
             assert session is not None, "a review has its session"
             tx.put(SESSIONS, replace(session, review_id=review_id))
@@ -63,7 +62,7 @@ class Reviews:
     async def update(self, viewer_id: str, review_id: str, wish: ReviewChange, now: datetime) -> Review:
         """Change one's own review. Three RPCs, two to four writes.
 
-        Raises NotFound, Forbidden while suspended, BadInput.
+        Raises NotFound, NotReviewable once the agent is one's own, Forbidden while suspended, BadInput.
         """
         if not is_id(review_id, Kind.REVIEW):
             raise NotFound("review")
@@ -75,8 +74,9 @@ class Reviews:
             review = reviews.change(before, viewer_id, wish, now)
             if before is None or review == before:
                 return review
-            tx.put(REVIEWS, review)
             listing, seller = await self._subjects(tx, review)
+            reviews.require_not_owned(listing.owner_id, viewer_id)
+            tx.put(REVIEWS, review)
             self._count(tx, review, before.rating, listing, seller, now)
             return review
 

@@ -52,7 +52,7 @@ class VoteReviewPayload:
 SubmitReviewResult = Annotated[
     SubmitReviewPayload | NotFound | NotReviewable | AlreadyReviewed, strawberry.union("SubmitReviewResult")
 ]
-UpdateReviewResult = Annotated[UpdateReviewPayload | NotFound, strawberry.union("UpdateReviewResult")]
+UpdateReviewResult = Annotated[UpdateReviewPayload | NotFound | NotReviewable, strawberry.union("UpdateReviewResult")]
 VoteReviewResult = Annotated[VoteReviewPayload | NotFound | SelfDealing, strawberry.union("VoteReviewResult")]
 
 

@@ -17,7 +17,7 @@ from domain.endpoints import DeliveryStatus
 from domain.ids import Kind, derived_id
 from domain.keys import TEST, KeyScope, KeyWish
 from domain.money import DOF_MAX, Dof
-from firestore.collections import AGENT_VERSIONS, AGENTS, API_KEYS, DELIVERIES, USERS, WALLETS
+from firestore.collections import AGENT_VERSIONS, AGENTS, API_KEYS, DELIVERIES, LISTINGS, USERS, WALLETS
 from graph.permissions import Standing
 from tests.api.api import Json, Market, Person, call, calls, codes, document, gates, graph, inputs, missing
 
@@ -48,6 +48,12 @@ async def _suspend(market: Market) -> None:
 async def _raise_price(market: Market) -> None:
     prices = {"hourly": 7_000, "daily": 96_000, "weekly": 500_000}
     await market.ada.act("updateListing", {"listingId": market.ids.listing, "pricing": prices})
+
+
+async def _given(market: Market) -> None:
+    """nova is max's by now, who had hired and reviewed it."""
+    listing = await market.rig.get(LISTINGS, market.ids.listing)
+    await market.rig.put(LISTINGS, replace(listing, owner_id=market.max.user_id))
 
 
 async def _over(market: Market) -> None:
@@ -313,6 +319,7 @@ REFUSALS = (
     Refusal("submitReview", "NotReviewable", sent=lambda market: {"sessionId": market.ids.running}),
     Refusal("submitReview", "AlreadyReviewed", sent=lambda market: {"sessionId": market.ids.reviewed}),
     Refusal("updateReview", "NotFound", "ada"),
+    Refusal("updateReview", "NotReviewable", before=_given),
     Refusal("voteReview", "NotFound", sent=_to(Kind.REVIEW, "reviewId")),
     Refusal("voteReview", "SelfDealing", "max"),
     # ---- wallets
