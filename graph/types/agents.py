@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from domain import agents, listings, progress, revisions
+from domain import agents, listings, progress, revisions, sessions
 from domain.agents import AgentType, Provider, Rank, SpecialistType
 from domain.errors import Forbidden
 from domain.images import ImageSize
+from domain.sessions import SessionType
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, USERS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Info, found
@@ -219,7 +220,7 @@ class Agent(Node):
 
         return User.of(await info.context.loaders.known(USERS, self.record.creator_id))
 
-    @strawberry.field(description="The owner's and a live hirer's; FORBIDDEN to others.")
+    @strawberry.field(description="The owner's and a live hirer's, not of a trial; FORBIDDEN to others.")
     async def configuration(self, info: Info) -> AgentConfiguration:
         await self._require_insider(info)
         return AgentConfiguration.of(self.record.configuration)
@@ -258,9 +259,13 @@ class Agent(Node):
             return
         if context.user_id:
             mine = await context.loaders.unsettled.load(context.user_id)
-            if any(each.agent_id == self.record.id and not each.is_over(context.now) for each in mine):
+            if any(self._is_paid_for(each) and not each.is_over(context.now) for each in mine):
                 return
         raise Forbidden("An agent's configuration is for its owner and for who hires it now.")
+
+    def _is_paid_for(self, session: sessions.Session) -> bool:
+        """A trial is free, and would hand every creator's prompt to whoever asks for one."""
+        return session.agent_id == self.record.id and session.type is SessionType.HIRED
 
 
 async def agent_of(info: Info, agent_id: str) -> Agent:

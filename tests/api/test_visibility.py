@@ -183,6 +183,16 @@ async def test_t_z02_an_agent_shows_its_insides_to_its_owner_and_to_who_hires_it
     assert codes(await market.max.answer(configuration)) == ["FORBIDDEN"]
 
 
+async def test_t_z02_a_free_trial_opens_no_creator_s_prompt(market: Market) -> None:
+    """eve reads it once she pays."""
+    configuration = f'{{ agent(id: "{market.ids.nova}") {{ configuration {{ instructions }} }} }}'
+    tried = {"agentId": market.ids.nova, "type": "TRIAL", "idempotencyKey": "try"}
+    await market.eve.act("startSession", tried, "session { id }")
+    assert codes(await market.eve.answer(configuration)) == ["FORBIDDEN"]
+    await market.eve.act("hireAgent", market.hire("eve"), "session { id }")
+    assert codes(await market.eve.answer(configuration)) == []
+
+
 async def test_t_z02_a_hire_that_is_over_opens_nothing_before_it_is_settled(market: Market) -> None:
     configuration = f'{{ agent(id: "{market.ids.nova}") {{ configuration {{ provider }} }} }}'
     session = await market.max.ask("query ($id: ID!) { session(id: $id) { expiresAt } }", id=market.ids.running)
