@@ -77,6 +77,9 @@ RATES: Mapping[str, Rate] = {
 
 SIGN_IN_FIELDS = frozenset({"signIn", "signUp", "refreshToken", "deleteMyAccount"})
 """What tries a password or a refresh token, or makes an account."""
+PASSWORD_FIELDS = frozenset({"signIn", "deleteMyAccount"})
+"""What tries a password of the account that it names. A sign-up tries none: who knows an e-mail could use up its
+owner's attempts with it."""
 SEARCH_FIELDS = frozenset({"searchListings"})
 OUTSIDE_FIELDS = frozenset(
     {

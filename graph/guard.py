@@ -14,7 +14,16 @@ from typing import Any
 from graphql import FieldNode, value_from_ast_untyped
 
 from domain.errors import BadInput, RateLimited, Unavailable
-from domain.rates import COST_LIMITS, MONEY_FIELDS, OUTSIDE_FIELDS, SEARCH_FIELDS, SIGN_IN_FIELDS, Caller, Rate
+from domain.rates import (
+    COST_LIMITS,
+    MONEY_FIELDS,
+    OUTSIDE_FIELDS,
+    PASSWORD_FIELDS,
+    SEARCH_FIELDS,
+    SIGN_IN_FIELDS,
+    Caller,
+    Rate,
+)
 from domain.users import Role
 from graph.context import Context
 from graph.cost import Estimate
@@ -110,7 +119,8 @@ class Guard:
         due: list[tuple[str, str, int]] = []
         entering = [node for node in estimate.roots if node.name.value in SIGN_IN_FIELDS]
         if entering:
-            for email in filter(None, (_email(node, variables) for node in entering)):
+            trying = [node for node in entering if node.name.value in PASSWORD_FIELDS]
+            for email in filter(None, (_email(node, variables) for node in trying)):
                 due += [(name, _hidden(email), 1) for name in ("sign_in_account", "sign_in_account_hourly")]
             due += [(name, address, len(entering)) for name in ("sign_in_address", "sign_in_address_hourly")]
         for name, fields in (("money", MONEY_FIELDS), ("search", SEARCH_FIELDS), ("outside", OUTSIDE_FIELDS)):

@@ -283,6 +283,17 @@ async def test_t_a09_wrong_passwords_from_many_addresses_are_limited_by_account_
     assert await _ask(market, _from("203.0.113.9", "max")) == (200, "+")  # max himself, who is signed in
 
 
+async def test_t_a09_sign_ups_with_a_known_e_mail_lock_nobody_out(proxied: Market) -> None:
+    """They try no password, and count by their address alone."""
+    market, most = proxied, RATES["sign_in_address"].units
+    known = '{email: "max@jiga.test", password: "correct horse 7", displayName: "M"}'
+    attempt = "mutation { signUp(input: " + known + ") { __typename } }"
+    told = [await _ask(market, _from("198.51.100.7", None), attempt) for _ in range(most + 5)]
+    assert Counter(told) == {(200, "+"): most, (429, "RATE_LIMITED"): 5}
+    max_ = "mutation { " + SIGN_IN % ('"max@jiga.test"', '"max"') + " }"
+    assert await _ask(market, _from("203.0.113.9", None), max_) == (200, "+")
+
+
 async def test_t_a09_a_stolen_token_does_not_guess_the_password_from_many_addresses(proxied: Market) -> None:
     market, most = proxied, RATES["sign_in_account"].units
     attempt = 'mutation { deleteMyAccount(input: {confirm: "max@jiga.test", password: "no"}) { __typename } }'
