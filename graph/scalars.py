@@ -1,14 +1,21 @@
-"""The contract's scalars that Strawberry does not bring: Dof. And what a client's moment must be."""
+"""The contract's scalars that Strawberry does not bring: Dof. And what a client's moment and time zone must be."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import strawberry
 
 from domain.errors import BadInput
 from domain.money import DOF_MAX, Dof
+from domain.users import require_timezone
+
+# A system's folder of zones holds more than zones of the world: the machine's own, which differs from process to
+# process, one that says that nobody has set any, and all of them again with leap seconds.
+_NO_ZONES = re.compile(r"(localtime|posixrules|Factory)|(posix|right)/.*")
 
 
 def _parse(value: Any) -> Dof:
@@ -35,3 +42,14 @@ def moment(given: datetime, field: str) -> datetime:
         return given.astimezone(UTC)
     except OverflowError:
         raise BadInput(f"{name} lies outside the years 1 to 9999 of UTC: send another moment.", field=field) from None
+
+
+def zone_of(name: str, field: str) -> ZoneInfo:
+    """The time zone of a name. Raises BadInput for what is none: a profile holds no zone in which no day begins."""
+    try:
+        if _NO_ZONES.fullmatch(name) is None:
+            return ZoneInfo(require_timezone(name))
+    except (BadInput, ZoneInfoNotFoundError, OSError, ValueError):  # OSError: `America` is a folder
+        pass
+    known = "name one such as Europe/Berlin or UTC, here or in your profile"
+    raise BadInput(f"No time zone is called {name[:64]}: {known}.", field=field)

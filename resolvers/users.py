@@ -12,6 +12,7 @@ from domain.texts import KEEP, Keep
 from domain.users import Channel, MailRhythm, NotificationKind, PreferencesChange, ProfileChange
 from graph.context import Context, Info
 from graph.errors import BadCredentials, Conflict, EmailTaken, NotFound, WeakPassword
+from graph.scalars import zone_of
 from graph.types.users import MAIL_RHYTHM, Preferences, User, Viewer
 from integrations.services import SignIn
 from resolvers import nodes
@@ -138,7 +139,7 @@ async def sign_up(info: Info, input: SignUpInput) -> SignUpResult:
     change.
     """
     name = texts.line(input.display_name, "input.displayName", users.DISPLAY_NAME_CHARACTERS_MAX)
-    timezone = users.require_timezone(input.timezone or TIMEZONE_DEFAULT)
+    timezone = zone_of(input.timezone or TIMEZONE_DEFAULT, "input.timezone").key
     code = users.require_referral_code(input.referral_code)
     context = info.context
     accepted = [(each.document, each.version) for each in input.accepted_legal or ()]
@@ -195,7 +196,7 @@ async def update_profile(info: Info, input: UpdateProfileInput) -> UpdateProfile
     context = info.context
     wish = ProfileChange(
         display_name=input.display_name,
-        timezone=input.timezone,
+        timezone=None if input.timezone is None else zone_of(input.timezone, "input.timezone").key,
         avatar=await _avatar(context, input.avatar_url),
         nationality=KEEP if input.nationality is strawberry.UNSET else input.nationality,
         locale=KEEP if input.locale is strawberry.UNSET else input.locale,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import TypeVar
@@ -11,16 +10,15 @@ import strawberry
 
 from domain import ranges
 from domain.analytics import Series, details
-from domain.errors import BadInput
 from domain.money import Dof
 from domain.pricing import HireUnit
 from domain.ranges import Granularity, Span
 from domain.sessions import EndReason
-from domain.users import require_timezone
 from firestore.analytics import Rating
 from firestore.rows import CountingMark
 from graph.context import Context, Info
 from graph.enums import enum
+from graph.scalars import zone_of
 from graph.types.agents import Agent, agent_of
 
 enum(Granularity, "How a range is cut into points. Weeks begin on Monday.")
@@ -43,12 +41,7 @@ class DateRange:
     async def read(self, context: Context) -> tuple[str, ranges.DateRange]:
         """The range and its zone, the viewer's own where none is named. Raises BadInput."""
         timezone = self.timezone or (await context.user()).timezone
-        try:
-            zone = zoneinfo.ZoneInfo(require_timezone(timezone))
-        except (zoneinfo.ZoneInfoNotFoundError, OSError, ValueError):
-            known = "name one such as Europe/Berlin or UTC, here or in your profile"
-            raise BadInput(f"No time zone is called {timezone}: {known}.", field="range.timezone") from None
-        return timezone, ranges.DateRange(self.from_, self.to, zone, self.granularity)
+        return timezone, ranges.DateRange(self.from_, self.to, zone_of(timezone, "range.timezone"), self.granularity)
 
 
 @strawberry.type(description="A day, week or month of the range: from `from` on, before `to`.")

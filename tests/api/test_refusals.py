@@ -433,6 +433,11 @@ BAD_INPUT: tuple[tuple[str, Json, str], ...] = (
     ("updateProfile", {"displayName": ""}, "input.displayName"),
     ("updateProfile", {"displayName": "a" * 61}, "input.displayName"),
     ("updateProfile", {"timezone": ""}, "input.timezone"),
+    *(
+        (name, {"timezone": zone}, "input.timezone")
+        for name in ("signUp", "updateProfile")
+        for zone in ("Not/AZone", "America", "localtime", "posixrules", "Factory", "posix/UTC", "right/UTC")
+    ),
     ("updateProfile", {"avatarUrl": "javascript:alert(1)"}, "input.avatarUrl"),
     ("updateProfile", {"avatarUrl": "https://a@b.test/"}, "input.avatarUrl"),
     ("updateProfile", {"nationality": "a" * 61}, "input.nationality"),
