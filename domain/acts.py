@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from domain.errors import Conflict
 from domain.users import Role
 
 
@@ -24,3 +25,12 @@ class Act:
     subject_id: str
     reason: str | None = None
     facts: Mapping[str, tuple[str | None, str | None]] = field(default_factory=dict)
+
+
+def require_other(actor_id: str, *parties: str | None) -> None:
+    """An office is not for oneself: whoever is a party to something leaves it to another. None is nobody.
+
+    Raises Conflict.
+    """
+    if actor_id in parties:
+        raise Conflict("You are a party to this yourself: another moderator or admin decides it.")

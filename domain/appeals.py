@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain import moderation, texts
+from domain.acts import require_other
 from domain.errors import Conflict, NotFound
 from domain.ids import Kind, derived_id
 from domain.listings import MODERATED, Listing, ListingStatus, require_owned
@@ -60,8 +61,7 @@ def decide(
     """
     if before is None or listing is None:
         raise NotFound("appeal")
-    if moderator_id == before.owner_id:
-        raise Conflict("This is your own appeal: another moderator decides it.")
+    require_other(moderator_id, before.owner_id)
     why = texts.prose(reason, "input.reason", REASON_CHARACTERS_MAX)
     state = AppealState.GRANTED if granted else AppealState.UPHELD
     if before.state is not AppealState.OPEN:

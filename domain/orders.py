@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from domain.errors import BadInput
 from domain.ids import Kind, derived_id
 from domain.money import DOF_MAX, ZERO, Dof, Money, minor_digits
 from domain.purchases import QUANTITY_MAX, Package, Rail, find_package
@@ -358,6 +359,25 @@ def _worth(lines: Sequence[OrderLine], packages: Sequence[Package]) -> tuple[Dof
     if units > DOF_MAX or len(currencies) != 1:
         return ZERO, None, "the order is larger than a wallet may hold, or mixes currencies"
     return Dof(units), Money(minor, currencies.pop()), None
+
+
+def decision_key(order: Order) -> str:
+    """Where the next decision on what the order is worth is kept."""
+    made = sum(key.partition(":")[0] == DECISION and key != CONTEST_DECISION for key in order.facts)
+    return f"{DECISION}:{made + 1}" if made else DECISION
+
+
+def require_plausible(dof: Dof, packages: Sequence[Package]) -> None:
+    """Raises BadInput for more DOF than any payment buys.
+
+    The bound is one line of the largest package: what an admin decides on is one payment, an order of more than that is
+    no player's, and a slip of some zeros is caught before it is spent.
+    """
+    most = QUANTITY_MAX * max((each.dof + each.bonus_dof).units for each in packages)
+    if dof.units > most:
+        raise BadInput(
+            f"No payment is worth more than {most} DOF: look the order up, and send less.", field="input.dof"
+        )
 
 
 def absorb(order: Order, told: OrderFacts, packages: Sequence[Package], at: datetime) -> Order:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain import listings, moderation
+from domain.acts import require_other
 from domain.agents import Agent, require_owned
 from domain.errors import NotFound
 from domain.filters import ListingFilter, ListingSort
@@ -268,6 +269,7 @@ class Listings:
             before = tx.get(LISTINGS, listing_id)
             if before is None:
                 raise NotFound("listing")
+            require_other(judge_id, before.owner_id, before.creator_id)
             after = change(before)
             if after != before:
                 reason, facts = judging.told(before, after)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from domain import orders, wallets
+from domain.acts import require_other
 from domain.errors import BadInput, Conflict, NotFound
 from domain.events import Event, EventType, wallet_topic
 from domain.ids import Kind, derived_id, is_id
@@ -130,10 +131,12 @@ class Orders:
     async def decide(self, decision: Decision, now: datetime) -> Order:
         """Close a review: credit what the payment is worth to its user, or nothing. Two RPCs or three.
 
-        Raises NotFound, Conflict when it was decided otherwise or does not wait, BadInput.
+        Raises NotFound, Conflict when it was decided otherwise, does not wait or is the actor's own, BadInput.
         """
         if not is_id(decision.order_id, Kind.ORDER):
             raise NotFound("order")
+        if decision.dof is not None:
+            orders.require_plausible(decision.dof, self._policy.packages)
         kind = FactKind.REJECTED if decision.dof is None else FactKind.APPROVED
         told = f"{decision.actor_id}: {decision.reason}"
 
@@ -151,8 +154,9 @@ class Orders:
             if before.is_contested and _doubts(before) is None:
                 key = CONTEST_DECISION
             else:
-                key, fact = _decision_key(before), replace(fact, seen=tuple(sorted(before.facts)))
+                key, fact = orders.decision_key(before), replace(fact, seen=tuple(sorted(before.facts)))
             user_id = before.user_id or decision.user_id
+            require_other(decision.actor_id, user_id)
             if kind is FactKind.APPROVED and (user_id is None or await tx.load(USERS, user_id) is None):
                 raise BadInput("Name the user that the order is for.", field="input.userId")
             decided = replace(before, facts={**before.facts, key: fact}, user_id=user_id)
@@ -374,12 +378,6 @@ def _is_known(order: Order, decision: Fact) -> bool:
         and (key == CONTEST_DECISION or order.facts.keys() <= {*each.seen, key})
         for key, each in made
     )
-
-
-def _decision_key(order: Order) -> str:
-    """Where the next decision on what the order is worth is kept."""
-    made = sum(key.partition(":")[0] == DECISION and key != CONTEST_DECISION for key in order.facts)
-    return f"{DECISION}:{made + 1}" if made else DECISION
 
 
 def _review(order: Order) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain import badges, listings, progress, revisions
+from domain.acts import require_other
 from domain.agents import Agent
 from domain.badges import BadgeTotals, EarnedBadge
 from domain.errors import NotFound
@@ -113,7 +114,7 @@ class Progresses:
     async def award(self, actor: Viewer, subject_id: str, badge_id: str, reason: str, now: datetime) -> EarnedBadge:
         """Give a user or an agent a badge, whatever its hours. One that it has stays as it was earned. Two RPCs.
 
-        Raises NotFound, BadInput.
+        Raises NotFound, Conflict for one's own, BadInput.
         """
         why = badges.require_reason(reason)
         if badge_id not in {each.id for each in self._rules.badges}:
@@ -129,6 +130,7 @@ class Progresses:
             here = user is not None and user.erased_at is None
             if not here and (agent is None or agent.deleted_at is not None):
                 raise NotFound("user or agent")
+            require_other(actor.id, *((agent.owner_id, agent.creator_id) if agent else (subject_id,)))
             before = tx.get(PROGRESS, subject_id) or Progress(subject_id)
             known = next((each for each in before.badges if each.badge_id == badge_id), None)
             if known is not None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain import ledger, refunds, revenue, wallets
+from domain.acts import require_other
 from domain.errors import Conflict, IdempotencyConflict, NotFound
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
 from domain.ledger import EntryKind
@@ -57,6 +58,7 @@ class Refunds:
                 raise NotFound("session")
             if known is not None:
                 return session, known
+            require_other(actor_id, session.hirer_id, session.owner_id, session.creator_id)
             refunds.require_refundable(session, amount)
             back = refunds.shares_back(session, amount)
             after = refunds.returned(session, back)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from domain import agents, listings, reports
+from domain.acts import require_other
 from domain.errors import NotFound, SelfDealing
 from domain.ids import Kind, is_id, kind_of
 from domain.reports import Report, ReportAction, ReportReason, ReportState
@@ -59,7 +60,10 @@ class Reports:
         return await self._commits.run(body)
 
     async def resolve(self, viewer_id: str, report_id: str, action: ReportAction, note: str, now: datetime) -> Report:
-        """Say what came of a report. Two RPCs, two writes. Raises Forbidden, NotFound, Conflict, BadInput."""
+        """Say what came of a report. Two RPCs, or three if it is not on a user, and two writes.
+
+        Raises Forbidden, NotFound, Conflict, which is also for one who is reported, BadInput.
+        """
         if not is_id(report_id, Kind.REPORT):
             raise NotFound("report")
 
@@ -70,6 +74,7 @@ class Reports:
             before = tx.get(REPORTS, report_id)
             after = reports.resolve(before, action, note, now)
             if after != before:
+                require_other(viewer_id, *await _reported(tx, after.subject_id))
                 tx.put(REPORTS, after)
                 facts = {"state": (ReportState.OPEN, after.state), "action": (None, after.action)}
                 await acts.record(tx, viewer_id, "resolveReport", after.subject_id, after.note, now, facts)
@@ -104,3 +109,15 @@ class Reports:
             raise NotFound(SUBJECT)
         if owner_id == viewer.id:
             raise SelfDealing("This is your own: change it, or write to support.")
+
+
+async def _reported(tx: Tx, subject_id: str) -> tuple[str, ...]:
+    """Whose the subject of a report is: a review its author's, and anything else its owner's and its creator's."""
+    kind = kind_of(subject_id)
+    assert kind in SUBJECTS, "a report is on one of the subjects"
+    if kind is Kind.USER:
+        return (subject_id,)
+    subject = await tx.load(SUBJECTS[kind], subject_id)
+    if subject is None:  # an erasure took it, and with it whoever it was of
+        return ()
+    return (subject.reviewer_id,) if kind is Kind.REVIEW else (subject.owner_id, subject.creator_id)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from domain import ledger, notifications, wallets
+from domain.acts import require_other
 from domain.errors import BadInput, Conflict, IdempotencyConflict, NotFound, SelfDealing
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
 from domain.ledger import EntryKind
@@ -142,6 +143,7 @@ class Wallets:
             user = tx.get(USERS, user_id)
             if user is None or user.erased_at is not None:
                 raise NotFound("user")
+            require_other(actor_id, user_id)
             wallet = wallet_of(tx, user_id)
             if not wallets.fits(wallet, amount):
                 raise Conflict(f"A wallet holds, or owes, at most {DOF_MAX} DOF: adjust by less.")

@@ -13,7 +13,7 @@ from domain.users import Viewer
 from firestore.paging import Page
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Info
-from graph.errors import NotFound
+from graph.errors import Conflict, NotFound
 from graph.types.badges import Badge, EarnedBadge, earned_badge
 
 
@@ -30,7 +30,7 @@ class AwardBadgePayload:
     badge: EarnedBadge
 
 
-AwardBadgeResult = Annotated[AwardBadgePayload | NotFound, strawberry.union("AwardBadgeResult")]
+AwardBadgeResult = Annotated[AwardBadgePayload | NotFound | Conflict, strawberry.union("AwardBadgeResult")]
 
 
 async def badges(

@@ -521,7 +521,8 @@ async def furnish(rig: Rig) -> Ids:
         made = a_user(name, role=roles.get(name, users.Role.USER), nationality="Mexican", locale="es-MX")
         await rig.put(USERS, replace(made, avatar=name.encode().hex().ljust(64, "0")))
         if name != "zoe":
-            await store.wallets.adjust(users.user_id("root"), made.id, FUNDS, "a start", name, at)
+            giver = users.user_id("mia" if name == "root" else "root")  # nobody adjusts a wallet of their own
+            await store.wallets.adjust(giver, made.id, FUNDS, "a start", name, at)
     held = {"suspended_at": LONG_AGO, "suspended_until": NOW + 30 * DAY, "suspension_reason": "Spam."}
     await rig.put(USERS, a_user("ned", **held))
     ada, cleo, max_ = map(users.user_id, ("ada", "cleo", "max"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from domain.ledger import PLATFORM_FEES, PROMO, available
 from domain.reports import A_DAY_MAX
-from firestore.collections import LISTINGS, USERS
-from tests.api.api import Json, Market, Person, codes, outcome
+from firestore.collections import AGENTS, LISTINGS, ORDERS, REPORTS, REVIEWS, SESSIONS, USERS
+from tests.api.api import Json, Market, Person, calls, codes, outcome
 from tests.make import NOW
 from tests.nouns import HOUR, SECOND, a_user
 
@@ -51,6 +52,42 @@ async def test_an_owner_appeals_and_is_heard(market: Market) -> None:
     kept = market.rig.state()["notifications"].values()
     texts = [each.data["text"] for each in kept if each.data["user_id"] == ada.user_id]
     assert {"listing_suspended", "appeal_granted"} <= set(texts)
+
+
+async def _seize(market: Market, who: Person) -> None:
+    """All that is judged is somebody's own: nova, its listing, a report on it, a hire of it and an order."""
+    rig, ids, own = market.rig, market.ids, who.user_id
+    await rig.put(AGENTS, replace(await rig.get(AGENTS, ids.nova), owner_id=own))
+    await rig.put(LISTINGS, replace(await rig.get(LISTINGS, ids.listing), owner_id=own))
+    await rig.put(REPORTS, replace(await rig.get(REPORTS, ids.report), subject_id=ids.listing))
+    await rig.put(SESSIONS, replace(await rig.get(SESSIONS, ids.ended), hirer_id=own))
+    await rig.put(ORDERS, replace(await rig.get(ORDERS, ids.order), user_id=own))
+
+
+async def test_nobody_judges_what_is_their_own(market: Market) -> None:
+    """Not the listing that one owns, or made and gave away; nor a report, a badge, a wallet, a hire, an order."""
+    await _seize(market, market.root)
+    listing = {"listingId": market.ids.listing}
+    judged = ("moderateListing", "featureListing", "resolveReport", "refundSession", "approveOrder", "rejectOrder")
+    root = {"userId": market.root.user_id}
+    changed = {"adjustWallet": root, "awardBadge": root}
+    async with market.unchanged():
+        for name in (*judged, *changed):
+            asked = {**calls(market)[name][1], **changed.get(name, {})}
+            assert await market.root.refused(name, asked) == "CONFLICT", name
+        of_agent = {**calls(market)["awardBadge"][1], "userId": None, "agentId": market.ids.nova}
+        assert await market.root.refused("awardBadge", of_agent) == "CONFLICT"
+    made = replace(await market.rig.get(LISTINGS, market.ids.listing), creator_id=market.mia.user_id)
+    await market.rig.put(LISTINGS, made)
+    async with market.unchanged():
+        assert await market.mia.refused("featureListing", {**listing, "featured": False}) == "CONFLICT"
+    report = await market.rig.get(REPORTS, market.ids.report)
+    for subject_id in (market.mia.user_id, market.ids.review):
+        review = await market.rig.get(REVIEWS, market.ids.review)
+        await market.rig.put(REVIEWS, replace(review, reviewer_id=market.mia.user_id))
+        await market.rig.put(REPORTS, replace(report, subject_id=subject_id))
+        async with market.unchanged():
+            assert await market.mia.refused("resolveReport", calls(market)["resolveReport"][1]) == "CONFLICT"
 
 
 async def test_a_granted_appeal_offers_no_agent_that_was_deleted_meanwhile(market: Market) -> None:

@@ -189,6 +189,7 @@ REFUSALS = (
     Refusal("replayWebhookDelivery", "NotFound", "eve"),
     Refusal("replayWebhookDelivery", "Conflict", before=_still_tried),
     Refusal("awardBadge", "NotFound", sent=_to(Kind.BADGE, "badgeId")),
+    Refusal("awardBadge", "Conflict", sent=lambda market: {"userId": market.mia.user_id}),
     Refusal("acceptLegal", "NotFound", sent=lambda _: {"document": "cookies"}),
     Refusal("acceptLegal", "Conflict", sent=lambda _: {"version": "2025-01"}),
     Refusal("deleteMyAccount", "BadCredentials", sent=lambda _: {"password": "wrong"}),
@@ -498,6 +499,7 @@ BAD_INPUT: tuple[tuple[str, Json, str], ...] = (
     ("refundSession", {"amount": 211}, "input.amount"),
     ("refundSession", {"reason": " "}, "input.reason"),
     ("approveOrder", {"dof": 0}, "input.dof"),
+    ("approveOrder", {"dof": 345_000_001}, "input.dof"),
     ("approveOrder", {"reason": ""}, "input.reason"),
     ("rejectOrder", {"reason": "a" * 201}, "input.reason"),
 )
