@@ -10,6 +10,8 @@ from enum import StrEnum
 from domain.errors import InvalidConfiguration, NotFound
 from domain.users import Viewer
 
+AGENTS_MAX = 200  # of one owner: more than a studio offers, a list that one can look through, and 2 MB of instructions
+
 
 class Rank(StrEnum):
     BRONZE = "BRONZE"

@@ -179,10 +179,10 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "de": ("Ein neuer Erfolg", "Du hast {achievement} freigeschaltet."),
     },
     "agent_received": {
-        "en": ("{agent} is yours", "Another user gave you the agent {agent}: look at it before you publish it."),
-        "es": ("{agent} es tuyo", "Otro usuario te ha dado el agente {agent}: revísalo antes de publicarlo."),
+        "en": ("An agent is yours", "Another user gave you the agent {agent}: look at it before you publish it."),
+        "es": ("Un agente es tuyo", "Otro usuario te ha dado el agente {agent}: revísalo antes de publicarlo."),
         "de": (
-            "{agent} gehört dir",
+            "Ein Agent gehört dir",
             "Jemand hat dir den Agenten {agent} gegeben: sieh ihn vor dem Anbieten an.",
         ),
     },

@@ -70,6 +70,9 @@ RATES: Mapping[str, Rate] = {
         # Mutations that set somebody else's servers or a whole core to work, in mutations: a picture to store and to
         # draw, a webhook posted again, an account with the payment provider, a file of all one's data.
         Rate("outside", 60, 60),
+        # Agents given away, in mutations: a studio hands a customer what it has built in one go. Each stands unasked in
+        # somebody else's list and notifications, so the next ones wait for the next day.
+        Rate("giving", 20, 86_400),
         # Wrong tokens and API keys from one address, in attempts: a broken client retries, a guesser goes on.
         Rate("wrong_credentials", 60, 60),
     )
@@ -90,6 +93,7 @@ OUTSIDE_FIELDS = frozenset(
         "exportMyData",
     }
 )
+GIVING_FIELDS = frozenset({"transferAgent"})
 MONEY_FIELDS = frozenset(
     {
         "hireAgent",

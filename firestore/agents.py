@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from domain import listings, moderation, revisions
-from domain.agents import Agent, AgentConfiguration, AgentVersion, Rank, require_owned, version_id
-from domain.errors import AgentInUse, Forbidden, NotFound, SelfDealing
+from domain.agents import AGENTS_MAX, Agent, AgentConfiguration, AgentVersion, Rank, require_owned, version_id
+from domain.errors import AgentInUse, Conflict, NotFound, SelfDealing
 from domain.ids import Kind, is_id
 from domain.policy import Policy
 from domain.revisions import AgentChange, AgentWish, Revision
 from domain.users import NotificationKind, require_active
-from firestore.backend import Backend, Filter, Order, Query
+from firestore.backend import Aggregate, Backend, Filter, Order, Query
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, SESSIONS, USERS
 from firestore.commit import Commits, Tx
 from firestore.found import tell_search
@@ -21,6 +21,7 @@ from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 from firestore.pictures import drop
+from firestore.rows import OutboxRow
 
 VERSION_MAX = 2**31 - 1  # GraphQL's Int
 
@@ -45,7 +46,10 @@ class Agents:
         self._policy = policy
 
     async def create(self, viewer_id: str, agent_id: str, wish: AgentWish, now: datetime) -> Agent:
-        """Build an agent under a fresh random id. Two RPCs, two writes. Raises InvalidConfiguration, BadInput."""
+        """Build an agent under a fresh random id. Three RPCs, two writes.
+
+        Raises InvalidConfiguration, BadInput, Conflict for who has as many as one may.
+        """
         revision = revisions.create(agent_id, wish, self._policy.catalogue, viewer_id, now)
 
         async def body(tx: Tx) -> Agent:
@@ -54,6 +58,7 @@ class Agents:
             before = tx.get(AGENTS, agent_id)
             if before is not None:  # our own commit, whose reply was lost: nobody else has this id
                 return before
+            await self._require_room(viewer_id, "You have", "delete one with deleteAgent.")
             tx.create(AGENTS, revision.agent)
             assert revision.version is not None, "a new agent has its first version"
             tx.create(AGENT_VERSIONS, revision.version)
@@ -142,11 +147,11 @@ class Agents:
         return await self._commits.run(body)
 
     async def transfer(self, viewer_id: str, agent_id: str, to_user_id: str, now: datetime) -> Agent:
-        """Give the agent to another user; the creator stays, and the listing follows, and the
-        receiver is told. Three RPCs, two to four writes.
+        """Give the agent to another user; the creator stays. Its listing is taken off the market, or the giver would
+        have another offer what that other has not seen; the receiver is told. Four RPCs, two to four writes.
 
-        Sessions and reviews that are there keep the owner of their time. Raises NotFound, SelfDealing, Forbidden for a
-        suspended giver or receiver, AgentInUse while a session is not settled.
+        Sessions and reviews that are there keep the owner of their time. Raises NotFound, SelfDealing, Conflict for a
+        receiver who has as many as one may, Forbidden for a suspended giver, AgentInUse while a session is not settled.
         """
         _require_id(agent_id)
         if not is_id(to_user_id, Kind.USER):
@@ -162,19 +167,14 @@ class Agents:
             require_active(tx.get(USERS, viewer_id))
             agent = require_owned(before, viewer_id)
             receiver = tx.get(USERS, to_user_id)
-            if receiver is None or receiver.erased_at is not None:
-                raise NotFound("user")
-            if receiver.suspended_at is not None:
-                raise Forbidden("The receiver's account is suspended: choose another user.")
+            if receiver is None or receiver.erased_at is not None or receiver.suspended_at is not None:
+                raise NotFound("user")  # why somebody takes nothing is nobody else's business
             await self._require_idle(tx, agent)
-            listing = tx.get(LISTINGS, listings.listing_id(agent_id))
-            public = listing is not None and moderation.unshelve(listing, now).status in listings.PUBLIC
-            given = replace(agent, owner_id=to_user_id, published=public, updated_at=now)
+            await self._require_room(to_user_id, "This user has", "choose another user.")
+            given = replace(agent, owner_id=to_user_id, published=False, updated_at=now)
             tx.put(AGENTS, given)
             _follow(tx, given, now)
-            said = {"agent": given.name, "agent_id": given.id}
-            fact = ("agent_received", given.id, now.isoformat())
-            tx.tell(notice(NotificationKind.ACCOUNT, to_user_id, fact, now, self._policy.event_retention, said))
+            tx.tell(self._received(given, now))
             return given
 
         return await self._commits.run(body)
@@ -235,6 +235,19 @@ class Agents:
         if await tx.find(SESSIONS, Query(SESSIONS.name, unsettled, limit=1)):
             raise AgentInUse("A session of this agent is running: wait for its end, or end it with endSession.")
 
+    async def _require_room(self, owner_id: str, whose: str, advice: str) -> None:
+        """Raises Conflict for who has as many agents as one may. Some that come at the same moment all see one room."""
+        mine = (Filter("owner_id", "==", owner_id), Filter("deleted_at", "==", None))
+        query = Query(AGENTS.name, mine, limit=AGENTS_MAX)
+        counted = await self._backend.aggregate(query, {"agents": Aggregate("count")})
+        if int(counted["agents"]) >= AGENTS_MAX:
+            raise Conflict(f"{whose} {AGENTS_MAX} agents, which is the most: {advice}")
+
+    def _received(self, agent: Agent, now: datetime) -> OutboxRow:
+        """Told as earnings are, which are not mailed where nobody asked for it: a stranger could send a hundred."""
+        said, fact = {"agent": agent.name, "agent_id": agent.id}, ("agent_received", agent.id, now.isoformat())
+        return notice(NotificationKind.EARNINGS, agent.owner_id, fact, now, self._policy.event_retention, said)
+
 
 def keep(tx: Tx, revision: Revision, now: datetime, retention: timedelta) -> Agent:
     """Write the agent as a change left it, its new version and its listing, and announce it. The listing was read."""
@@ -266,7 +279,7 @@ def _follow(tx: Tx, agent: Agent, now: datetime) -> None:
         return
     followed = listings.follow(listing, agent, now)
     if agent.owner_id != listing.owner_id:  # both are in good standing: the giver's shelf would not find it any more
-        followed = moderation.unshelve(followed, now)
+        followed = listings.withdraw(moderation.unshelve(followed, now), now)
     if followed != listing:
         tx.put(LISTINGS, followed)
         tell_search(tx, listing, followed)

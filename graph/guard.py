@@ -16,6 +16,7 @@ from graphql import FieldNode, value_from_ast_untyped
 from domain.errors import BadInput, RateLimited, Unavailable
 from domain.rates import (
     COST_LIMITS,
+    GIVING_FIELDS,
     MONEY_FIELDS,
     OUTSIDE_FIELDS,
     PASSWORD_FIELDS,
@@ -31,6 +32,14 @@ from graph.limits import over_limit
 from graph.operations import Account, Answer, Used
 from integrations.credentials import normalised_email
 from integrations.services import RateCounters
+
+NAMED: Mapping[str, frozenset[str]] = {
+    "money": MONEY_FIELDS,
+    "search": SEARCH_FIELDS,
+    "outside": OUTSIDE_FIELDS,
+    "giving": GIVING_FIELDS,
+}
+"""The fields that count in a rate of their own, by the rate's name."""
 
 NOBODY = "unknown"
 """The address of a connection that has none, such as a Unix socket's: all of those count together."""
@@ -123,7 +132,7 @@ class Guard:
             for email in filter(None, (_email(node, variables) for node in trying)):
                 due += [(name, _hidden(email), 1) for name in ("sign_in_account", "sign_in_account_hourly")]
             due += [(name, address, len(entering)) for name in ("sign_in_address", "sign_in_address_hourly")]
-        for name, fields in (("money", MONEY_FIELDS), ("search", SEARCH_FIELDS), ("outside", OUTSIDE_FIELDS)):
+        for name, fields in NAMED.items():
             if count := sum(node.name.value in fields for node in estimate.roots):
                 due.append((name, subject, count))
         units = max(1, estimate.reads)

@@ -160,7 +160,9 @@ class TransferAgentPayload:
     agent: Agent
 
 
-CreateAgentResult = Annotated[CreateAgentPayload | InvalidConfiguration, strawberry.union("CreateAgentResult")]
+CreateAgentResult = Annotated[
+    CreateAgentPayload | InvalidConfiguration | Conflict, strawberry.union("CreateAgentResult")
+]
 UpdateAgentResult = Annotated[
     UpdateAgentPayload | NotFound | Conflict | InvalidConfiguration, strawberry.union("UpdateAgentResult")
 ]
@@ -174,7 +176,7 @@ RestoreAgentVersionResult = Annotated[
 ]
 DeleteAgentResult = Annotated[DeleteAgentPayload | NotFound | AgentInUse, strawberry.union("DeleteAgentResult")]
 TransferAgentResult = Annotated[
-    TransferAgentPayload | NotFound | AgentInUse | SelfDealing, strawberry.union("TransferAgentResult")
+    TransferAgentPayload | NotFound | Conflict | AgentInUse | SelfDealing, strawberry.union("TransferAgentResult")
 ]
 
 

@@ -152,7 +152,9 @@ async def test_the_end_of_a_suspension_brings_no_deleted_account_back_to_the_mar
     assert outcome(await market.max.answer(HIRE, input=hire)) == "NOT_FOUND"
 
 
-async def test_an_agent_that_is_given_away_at_the_end_of_a_suspension_is_on_offer_again(market: Market) -> None:
+async def test_an_agent_given_away_at_the_end_of_a_suspension_is_its_receiver_s_to_offer(
+    market: Market,
+) -> None:
     """Its listing is the receiver's before the giver's task has put it back."""
     rig, zoe, eve = market.rig, market.zoe, market.eve
     agent = an_agent("zoes", zoe.user_id)
@@ -165,8 +167,8 @@ async def test_an_agent_that_is_given_away_at_the_end_of_a_suspension_is_on_offe
     await rig.store.agents.transfer(zoe.user_id, agent.id, eve.user_id, NOW + SECOND)
     await rig.drain()
     kept = await rig.get(LISTINGS, listing.id)
-    assert (kept.owner_id, kept.status, kept.shelved) == (eve.user_id, ListingStatus.ACTIVE, None)
-    assert (await rig.get(AGENTS, agent.id)).published
+    assert (kept.owner_id, kept.status, kept.shelved) == (eve.user_id, ListingStatus.UNPUBLISHED, None)
+    assert not (await rig.get(AGENTS, agent.id)).published
 
 
 async def test_a_longer_suspension_does_not_end_with_the_shorter(market: Market) -> None:

@@ -174,6 +174,9 @@ async def test_t_p12_units_are_counted_by_user_by_address_and_by_what_is_asked(m
         "mutation { exportMyData { __typename } }",
     ]
     assert [await _outcome(market.ada, each) for each in sending] == ["+", "+", "RATE_LIMITED"]
+    limit(market.rig, giving=2)
+    give = 'mutation { transferAgent(input: {agentId: "agt_x", toUserId: "usr_x"}) { __typename } }'
+    assert [await _outcome(market.max, give) for _ in range(3)] == ["+", "+", "RATE_LIMITED"]
     limit(market.rig, address=1)
     assert [await _outcome(who, page) for who in (market.ada, market.guest)] == ["RATE_LIMITED"] * 2
 

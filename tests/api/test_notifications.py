@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from domain.notification_texts import TEXTS
 from firestore.collections import DEVICES
 from functions.schedule.rounds import sweep
 from tests.api.api import NOW, Market, Person
@@ -318,3 +319,17 @@ async def test_a_warning_comes_when_the_hold_is_nearly_used_up(market: Market) -
     assert [each["node"]["text"] for each in edges if "terminará" in each["node"]["title"]] == [
         "Quedan 490 DOF para Nova: amplía la sesión para seguir jugando."
     ]
+
+
+async def test_who_is_given_an_agent_is_told_in_the_app_and_never_in_the_giver_s_words(market: Market) -> None:
+    """A mail's subject would carry whatever a stranger calls an agent to whomever that stranger names."""
+    await market.rig.drain()
+    sent = len(market.rig.outlets.mail.sent)
+    given = {"agentId": market.ids.draft, "toUserId": market.zoe.user_id}
+    await market.ada.act("transferAgent", given)
+    await market.rig.drain()
+    assert len(market.rig.outlets.mail.sent) == sent
+    told = await market.zoe.ask("{ viewer { notifications(first: 1) { nodes { title text } } } }")
+    (note,) = told["viewer"]["notifications"]["nodes"]
+    assert (note["title"], "Draft" in note["text"]) == ("Un agente es tuyo", True)
+    assert [title for title, _ in TEXTS["agent_received"].values() if "{" in title] == []

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 from graphql import get_named_type
 
+from domain.agents import AGENTS_MAX
 from domain.endpoints import DeliveryStatus
 from domain.ids import Kind, derived_id
 from domain.keys import TEST, KeyScope, KeyWish
@@ -20,6 +21,7 @@ from domain.money import DOF_MAX, Dof
 from firestore.collections import AGENT_VERSIONS, AGENTS, API_KEYS, DELIVERIES, LISTINGS, USERS, WALLETS
 from graph.permissions import Standing
 from tests.api.api import Json, Market, Person, call, calls, codes, document, gates, graph, inputs, missing
+from tests.nouns import an_agent
 
 Step = Callable[[Market], Awaitable[Any]]
 KEY = {"idempotencyKey": "k"}
@@ -54,6 +56,14 @@ async def _given(market: Market) -> None:
     """nova is max's by now, who had hired and reviewed it."""
     listing = await market.rig.get(LISTINGS, market.ids.listing)
     await market.rig.put(LISTINGS, replace(listing, owner_id=market.max.user_id))
+
+
+def _two_hundred_agents(name: str) -> Step:
+    async def step(market: Market) -> None:
+        owner_id = getattr(market, name).user_id
+        await market.rig.put(AGENTS, *(an_agent(f"{name} {number}", owner_id) for number in range(AGENTS_MAX)))
+
+    return step
 
 
 async def _over(market: Market) -> None:
@@ -213,6 +223,8 @@ REFUSALS = (
     Refusal("deleteAgent", "AgentInUse", sent=lambda market: {"id": market.ids.nova}),
     Refusal("transferAgent", "NotFound", sent=_to(Kind.USER, "toUserId")),
     Refusal("transferAgent", "AgentInUse", sent=lambda market: {"agentId": market.ids.nova}),
+    Refusal("transferAgent", "Conflict", before=_two_hundred_agents("zoe")),
+    Refusal("createAgent", "Conflict", before=_two_hundred_agents("max")),
     Refusal("transferAgent", "SelfDealing", sent=lambda market: {"toUserId": market.ada.user_id}),
     # ---- listings
     Refusal("publishAgent", "NotFound", "eve"),

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain.agents import Agent, AgentVersion, ModelConfig, Provider, version_id
+from domain.agents import AGENTS_MAX, Agent, AgentVersion, ModelConfig, Provider, version_id
 from domain.errors import (
     AgentInUse,
     BadInput,
@@ -49,7 +49,7 @@ NOVA = agent_id("nova")
 async def test_an_agent_is_created_with_its_first_version() -> None:
     market = Market()
     await market.store(USERS, a_user("ada"))
-    with market.costs(rpcs=2, writes=2):
+    with market.costs(rpcs=4, writes=2):  # read, the count twice for the rehearsal, commit
         agent = await market.agents.create(ADA, NOVA, a_wish(toolkit=("vision",)), NOW)
     assert await market.agents.get_many([NOVA, agent_id("other"), "agt_?"]) == [agent, None, None]
     page = await market.agents.versions(NOVA, 10, None)
@@ -161,15 +161,46 @@ async def test_an_agent_in_use_stays(kind: SessionType) -> None:
 async def test_a_transferred_agent_keeps_its_creator() -> None:
     market = Market()
     agent, listing = await market.opened()
-    with market.costs(rpcs=4, writes=4):  # read, the idle question twice for the rehearsal, commit
+    with market.costs(rpcs=6, writes=4):  # read, the idle question and the count twice for the rehearsal, commit
         given = await market.agents.transfer(ADA, NOVA, EVE, LATER)
-    assert given == replace(agent, owner_id=EVE, updated_at=LATER)
+    assert given == replace(agent, owner_id=EVE, published=False, updated_at=LATER)
     followed = await market.read(LISTINGS, listing.id)
     assert followed is not None
-    assert (followed.owner_id, followed.creator_id, followed.status) == (EVE, ADA, ListingStatus.ACTIVE)
-    await market.store(USERS, a_user("max", suspended_at=NOW))
-    with pytest.raises(Forbidden):
-        await market.agents.transfer(EVE, NOVA, MAX, LATER)
+    assert (followed.owner_id, followed.creator_id, followed.status) == (EVE, ADA, ListingStatus.UNPUBLISHED)
+    for changes in ({"suspended_at": NOW}, {"erased_at": NOW}):
+        await market.store(USERS, a_user("max", **changes))
+        with pytest.raises(NotFound):
+            await market.agents.transfer(EVE, NOVA, MAX, LATER)
+
+
+async def test_a_transfer_puts_nothing_on_offer_and_lifts_nothing_that_a_moderator_said() -> None:
+    """Whoever gives could make another the public owner of a listing that the other has never seen."""
+    for status, after in (
+        (ListingStatus.PAUSED, ListingStatus.UNPUBLISHED),
+        (ListingStatus.UNPUBLISHED, ListingStatus.UNPUBLISHED),
+        (ListingStatus.SUSPENDED, ListingStatus.SUSPENDED),
+    ):
+        market = Market()
+        _, listing = await market.opened()
+        await market.store(LISTINGS, replace(listing, status=status))
+        await market.agents.transfer(ADA, NOVA, EVE, LATER)
+        followed = await market.read(LISTINGS, listing.id)
+        assert followed is not None
+        assert (followed.owner_id, followed.status) == (EVE, after)
+
+
+async def test_nobody_owns_more_agents_than_one_may() -> None:
+    market = Market()
+    await market.opened()
+    full = [an_agent(f"e{number}", EVE) for number in range(AGENTS_MAX)]
+    await market.store(AGENTS, *full)
+    before = await market.everything()
+    for act in (market.agents.create(EVE, agent_id("new"), a_wish(), NOW), market.agents.transfer(ADA, NOVA, EVE, NOW)):
+        with pytest.raises(Conflict):
+            await act
+    assert await market.everything() == before
+    await market.agents.delete(EVE, full[0].id, LATER)
+    await market.agents.transfer(ADA, NOVA, EVE, LATER)
 
 
 async def test_an_owners_agents_come_newest_first() -> None:
@@ -203,7 +234,7 @@ async def test_a_lost_reply_is_found_again_and_not_made_twice() -> None:
     deleted = await market.losing_one_reply(lambda: agents.delete(EVE, NOVA, LATER))
     assert deleted.deleted_at == LATER
     tasks = sorted(str(each.task) for each in await market.told())
-    assert tasks == [*["announce"] * 2, *["index_listing"] * 4, "notify"]
+    assert tasks == [*["announce"] * 2, *["index_listing"] * 3, "notify"]
 
 
 async def test_a_deleted_agents_suspended_listing_stays_judged() -> None:
