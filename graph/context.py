@@ -146,9 +146,11 @@ class Context:
         elif self.token is not None:
             await self.desk.identity.verify(self.token, check_revoked=True)
 
-    def require_scope(self, scope: KeyScope | None) -> None:
-        """Let a person pass, and a key that has the scope; None is what no key may do. Raises Forbidden."""
-        if self.key is None or scope in self.key.scopes:
+    def require_scope(self, scope: KeyScope | None, also: KeyScope | None = None) -> None:
+        """Let a person pass, and a key that has the scope, or the one that serves `also`; None is what no key may do.
+        Raises Forbidden.
+        """
+        if self.key is None or scope in self.key.scopes or also in self.key.scopes:
             return
         if scope is None:
             raise Forbidden("API keys are not for this: sign in as a person, with the idToken of signIn.")

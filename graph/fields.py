@@ -75,8 +75,9 @@ def _printed(field: Any, permission: Permission, keys: KeyScope | None) -> Any:
     return field
 
 
-def open_to_keys(type_: type, scopes: Mapping[str, KeyScope]) -> None:
-    """Say what API keys may read of a type, by field; all that is not named is closed to them, whoever adds it.
+def open_to_keys(type_: type, scopes: Mapping[str, KeyScope], also: Mapping[str, KeyScope] | None = None) -> None:
+    """Say what API keys may read of a type, by field; all that is not named is closed to them, whoever adds it. `also`
+    names a second scope that serves; the printed one is the first.
 
     Raises LookupError for a name that the type does not have. Saying it again changes nothing.
     """
@@ -88,7 +89,7 @@ def open_to_keys(type_: type, scopes: Mapping[str, KeyScope]) -> None:
         if field.base_resolver is None or any(isinstance(each, KeyGate) for each in field.extensions):
             continue  # a plain attribute, such as the id, is the type's own name
         scope = scopes.get(field.python_name)
-        field.extensions.append(KeyGate(scope))
+        field.extensions.append(KeyGate(scope, (also or {}).get(field.python_name)))
         if scope is not None:
             field.directives = [*field.directives, Keys(scope=scope)]
 

@@ -41,7 +41,9 @@ strawberry.enum(
     KeyScope,
     description="What an API key may do. READ: what everybody sees, and the viewer's own profile, agents and sessions. "
     "AGENTS, LISTINGS, SESSIONS: change those. USAGE: report usage. WALLET_READ: read the wallet and its books. "
-    "SPEND: hire, start, extend and transfer, within the key's dofSpendCap.",
+    "SPEND: hire, start, extend and transfer, within the key's dofSpendCap, and read `available` and `held` of the "
+    "wallet that it spends from. What a mutation answers with is read with these scopes too: a field that the key may "
+    "not read is FORBIDDEN, and what was done stays done.",
 )
 
 
@@ -124,11 +126,13 @@ class Gate(FieldExtension):
 
 
 class KeyGate(FieldExtension):
-    """What a key may read of a type that a root field has opened to it; None closes the field to keys."""
+    """What a key may read of a type that a root field has opened to it; None closes the field to keys, and a key with
+    the scope `also` reads it too."""
 
-    def __init__(self, scope: KeyScope | None) -> None:
+    def __init__(self, scope: KeyScope | None, also: KeyScope | None = None) -> None:
         self.scope = scope
+        self.also = also
 
     async def resolve_async(self, next_: Any, source: Any, info: Info, **kwargs: Any) -> Any:
-        info.context.require_scope(self.scope)
+        info.context.require_scope(self.scope, self.also)
         return await next_(source, info, **kwargs)

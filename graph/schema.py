@@ -23,6 +23,7 @@ from graph.permissions import (
 )
 from graph.scalars import DOF
 from graph.types.users import Viewer
+from graph.types.wallets import Wallet
 from resolvers import (
     accounts,
     acts,
@@ -186,11 +187,16 @@ VIEWER = {
     "payouts": KeyScope.WALLET_READ,
 }
 
+# And of the wallet, which mutations answer with too: a program that spends sees what it can spend, and not the books.
+WALLET = dict.fromkeys(("available", "held", "debt", "payable", "earned"), KeyScope.WALLET_READ)
+WALLET_ALSO = {"available": KeyScope.SPEND, "held": KeyScope.SPEND}
+
 
 def make_schema() -> strawberry.Schema:
     """The schema. Raises TypeError for a root field without a permission."""
     require_gates(Query, Mutation, Subscription)
     open_to_keys(Viewer, VIEWER)
+    open_to_keys(Wallet, WALLET, WALLET_ALSO)
     return strawberry.Schema(
         Query,
         Mutation,

@@ -12,6 +12,7 @@ from domain import agents, listings, progress, revisions, sessions
 from domain.agents import AgentType, Provider, Rank, SpecialistType
 from domain.errors import Forbidden
 from domain.images import ImageSize
+from domain.keys import KeyScope
 from domain.sessions import SessionType
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, USERS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
@@ -220,18 +221,24 @@ class Agent(Node):
 
         return User.of(await info.context.loaders.known(USERS, self.record.creator_id))
 
-    @strawberry.field(description="The owner's and a live hirer's, not of a trial; FORBIDDEN to others.")
+    @strawberry.field(
+        description="The owner's and a live hirer's, not of a trial; FORBIDDEN to others. A key needs READ, or AGENTS "
+        "for its owner's own."
+    )
     async def configuration(self, info: Info) -> AgentConfiguration:
         await self._require_insider(info)
         return AgentConfiguration.of(self.record.configuration)
 
-    @strawberry.field(description="Every configuration that was, newest first. The owner's only.")
+    @strawberry.field(
+        description="Every configuration that was, newest first. The owner's only; a key needs READ or AGENTS."
+    )
     async def versions(
         self, info: Info, first: int | None = None, after: str | None = None
     ) -> Connection[AgentVersion]:
         context = info.context
         if context.user_id != self.record.owner_id:
             raise Forbidden("Only its owner reads an agent's versions.")
+        context.require_scope(KeyScope.READ, KeyScope.AGENTS)
         scope = scope_of("Agent.versions", context.user_id, self.id)
         position = position_of(context.desk.cursors, scope, after)
         page = await context.store.agents.versions(self.record.id, page_size(first), position)
@@ -256,7 +263,9 @@ class Agent(Node):
         """Raises Forbidden for who neither owns the agent nor runs a session of it now."""
         context = info.context
         if context.user_id == self.record.owner_id:
+            context.require_scope(KeyScope.READ, KeyScope.AGENTS)
             return
+        context.require_scope(KeyScope.READ)  # by whatever payload it came here: what a hirer reads is a reading
         if context.user_id:
             mine = await context.loaders.unsettled.load(context.user_id)
             if any(self._is_paid_for(each) and not each.is_over(context.now) for each in mine):

@@ -70,20 +70,28 @@ enum(Rail, "Who takes the money of a purchase.", name="PaymentProvider")
 )
 class Wallet:
     record: strawberry.Private[wallets.Wallet]
-    available: Dof
-    held: Dof
-    debt: Dof
-    payable: Dof = strawberry.field(description="Of what is available, what was earned and can be paid out.")
 
     @classmethod
     def of(cls, record: wallets.Wallet) -> Wallet:
-        return cls(
-            record=record,
-            available=record.available,
-            held=record.held,
-            debt=record.debt,
-            payable=record.payable_now,
-        )
+        return cls(record=record)
+
+    # Each a resolver of its own, so that `open_to_keys` can stand before it.
+
+    @strawberry.field
+    async def available(self) -> Dof:
+        return self.record.available
+
+    @strawberry.field
+    async def held(self) -> Dof:
+        return self.record.held
+
+    @strawberry.field
+    async def debt(self) -> Dof:
+        return self.record.debt
+
+    @strawberry.field(description="Of what is available, what was earned and can be paid out.")
+    async def payable(self) -> Dof:
+        return self.record.payable_now
 
     @strawberry.field
     async def earned(self, info: Info) -> Dof:

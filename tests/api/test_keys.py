@@ -203,6 +203,41 @@ async def test_what_of_the_viewer_is_closed_to_keys(market: Market) -> None:
         assert codes(await reader.answer(query)) == ([] if scope == "READ" or name == "id" else ["FORBIDDEN"]), name
 
 
+async def test_what_a_mutation_answers_with_is_read_with_the_key_s_scopes_too(market: Market) -> None:
+    """A program that spends sees what it can spend, and not what its owner owes and earns; one that ends, neither."""
+    asked, ends = market.hire("k"), {"sessionId": market.ids.running, "idempotencyKey": "k"}
+    spender, ender = await a_key(market, KeyScope.SPEND), await a_key(market, KeyScope.SESSIONS)
+    books = await a_key(market, KeyScope.SPEND, KeyScope.WALLET_READ)
+    hire, end = mutation("hireAgent", "wallet { %s }"), mutation("endSession", "wallet { %s }")
+    told = {}
+    for field in ("available", "held", "debt", "payable", "earned"):
+        told[field] = (
+            codes(await spender.answer(hire.replace("%s", field), input=asked)),
+            codes(await ender.answer(end.replace("%s", field), input=ends)),
+            codes(await books.answer(hire.replace("%s", field), input=asked)),
+        )
+    closed = ["FORBIDDEN"]
+    assert told == {
+        **dict.fromkeys(("available", "held"), ([], closed, [])),
+        **dict.fromkeys(("debt", "payable", "earned"), (closed, closed, [])),
+    }
+
+
+async def test_a_key_reads_the_insides_of_an_agent_only_where_it_reads(market: Market) -> None:
+    """A game client's key reports usage; the creator's prompt is not its business."""
+    inside = "session { agent { configuration { instructions } } }"
+    usage = {"sessionId": market.ids.running, "sequence": 9, "dof": 1}
+    for scopes, wanted in (((KeyScope.USAGE,), ["FORBIDDEN"]), ((KeyScope.USAGE, KeyScope.READ), [])):
+        key = await a_key(market, *scopes)
+        assert codes(await key.answer(mutation("recordUsage", inside), input=usage)) == wanted
+    renamed = {"listingId": market.ids.listing, "title": "A better coach"}
+    for scopes, wanted in (((KeyScope.LISTINGS,), ["FORBIDDEN"]), ((KeyScope.LISTINGS, KeyScope.AGENTS), [])):
+        key = await a_key(market, *scopes, owner=market.ada.user_id)
+        for field in ("configuration { instructions }", "versions { nodes { version } }"):
+            chosen = mutation("updateListing", "listing { agent { " + field + " } }")
+            assert codes(await key.answer(chosen, input=renamed)) == wanted, field
+
+
 async def test_a_transaction_is_read_with_the_wallets_scope_by_any_field(market: Market) -> None:
     reader, books = await a_key(market, KeyScope.READ), await a_key(market, KeyScope.READ, KeyScope.WALLET_READ)
     for query in (f'{{ node(id: "{market.ids.hire}") {{ id }} }}', f'{{ nodes(ids: ["{market.ids.hire}"]) {{ id }} }}'):
