@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from domain import pricing, sessions
+from domain import listings, pricing, sessions
 from domain.money import Dof
 from domain.sessions import EndReason, SessionStatus, SessionType
 from firestore.collections import LISTINGS, REVIEWS, USERS
@@ -112,13 +112,16 @@ class Session(Node):
     async def agent(self, info: Info) -> Agent:
         return await agent_of(info, self.record.agent_id)
 
-    @strawberry.field
+    @strawberry.field(
+        description="Null where there is none, and where it is not on offer: what its owner drafts is hidden."
+    )
     async def listing(self, info: Info) -> Annotated[Listing, strawberry.lazy("graph.types.listings")] | None:
         from graph.types.listings import Listing
 
         if self.record.listing_id is None:
             return None
-        return Listing.of(await info.context.loaders.known(LISTINGS, self.record.listing_id))
+        record = await info.context.loaders.known(LISTINGS, self.record.listing_id)
+        return Listing.of(record) if await info.context.sees(record, listings.visible_to) else None
 
     @strawberry.field
     async def hirer(self, info: Info) -> Annotated[User, strawberry.lazy("graph.types.users")]:

@@ -261,11 +261,19 @@ async def test_t_z10_lists_and_counts_leave_out_what_is_hidden(market: Market) -
 
 
 async def test_t_z02_what_is_suspended_is_not_read_through_what_one_has(market: Market) -> None:
-    """A hirer still reads the listing that it hired of; its agent's own edge shows it no more."""
+    """A hirer reads its session, and the listing no more: what is edited now was never offered to it."""
     await market.mia.act("moderateListing", {"listingId": market.ids.listing, "status": "SUSPENDED", "reason": "No."})
     query = "query ($id: ID!) { session(id: $id) { listing { id } agent { name listing { id } } } }"
     told = await market.max.ask(query, id=market.ids.running)
-    assert told == {"session": {"listing": {"id": market.ids.listing}, "agent": {"name": "Nova", "listing": None}}}
+    assert told == {"session": {"listing": None, "agent": {"name": "Nova", "listing": None}}}
+    for who in (market.ada, market.mia):
+        seen = await who.ask("query ($id: ID!) { session(id: $id) { listing { id } } }", id=market.ids.running)
+        assert seen == {"session": {"listing": {"id": market.ids.listing}}}, who.name
+    await market.mia.act("moderateListing", {"listingId": market.ids.listing, "status": "ACTIVE", "reason": "Yes."})
+    assert (await market.max.ask(query, id=market.ids.running))["session"]["listing"] == {"id": market.ids.listing}
+    await market.ada.act("unpublishAgent", {"agentId": market.ids.nova})
+    await market.ada.act("updateListing", {"listingId": market.ids.listing, "title": "A draft"})
+    assert (await market.max.ask(query, id=market.ids.running))["session"]["listing"] is None
     review = f'{{ node(id: "{market.ids.review}") {{ id }} }}'
     heard = {who.name: (await who.ask(review))["node"] for who in _everybody(market)}
     shown = {"id": market.ids.review}
