@@ -78,19 +78,19 @@ class Wallet:
     # Each a resolver of its own, so that `open_to_keys` can stand before it.
 
     @strawberry.field
-    async def available(self) -> Dof:
+    def available(self) -> Dof:
         return self.record.available
 
     @strawberry.field
-    async def held(self) -> Dof:
+    def held(self) -> Dof:
         return self.record.held
 
     @strawberry.field
-    async def debt(self) -> Dof:
+    def debt(self) -> Dof:
         return self.record.debt
 
     @strawberry.field(description="Of what is available, what was earned and can be paid out.")
-    async def payable(self) -> Dof:
+    def payable(self) -> Dof:
         return self.record.payable_now
 
     @strawberry.field

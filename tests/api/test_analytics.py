@@ -237,7 +237,7 @@ async def test_a_viewer_s_own_time_zone_is_the_default(market: Market) -> None:
         (
             asked(zone="Mars/Olympus"),
             "range.timezone",
-            "No time zone is called Mars/Olympus: name one such as Europe/Berlin or UTC, here or in your profile.",
+            "No time zone is called so: name one such as Europe/Berlin or UTC.",
         ),
     ],
 )

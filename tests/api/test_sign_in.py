@@ -308,7 +308,7 @@ async def test_t_a06_where_nobody_can_be_verified_nobody_comes_in(rig: Rig, ann:
     assert (await rig.guest.ask("{ dofPackages { sku } }"))["dofPackages"] != []
 
 
-async def test_t_a10_the_role_is_the_store_s(rig: Rig, ann: Person, tmp_path: Path) -> None:
+async def test_t_a10_the_role_is_the_store_s(market: Market, rig: Rig, ann: Person, tmp_path: Path) -> None:
     claims: Json = {"role": "ADMIN", "roles": ["ADMIN"], "admin": True, "custom_claims": {"role": "ADMIN"}}
     claiming = _claiming(tmp_path, ann, **claims)
     assert (await claiming.ask(ME))["viewer"]["role"] == "USER"
