@@ -9,8 +9,8 @@ from domain.audit_orders import PAYOUT_KINDS, derived_paper, is_unfit, order_ent
 from domain.books import Books, Finding, derive
 from domain.ids import Kind, fingerprint
 from domain.ledger import Entry, EntryKind
-from domain.orders import PurchaseStatus
 from domain.payouts import PayoutState
+from domain.purchases import PurchaseStatus
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from domain.errors import BadInput
 from domain.ids import Kind, derived_id
 from domain.money import DOF_MAX, ZERO, Dof, Money, minor_digits
-from domain.purchases import QUANTITY_MAX, Package, Rail, find_package
+from domain.purchases import QUANTITY_MAX, Package, PurchaseStatus, Rail, find_package
 
 FACTS_MAX = 200  # facts that one order may gather: beyond this somebody plays, and the document's size is bounded
 LINES_MAX = 250  # Shopify's own bound on a cart
@@ -29,8 +29,7 @@ class OrderLine:
 
 
 class FactKind(StrEnum):
-    """What can be told of an order. The last two are an admin's decisions on one that waited for review: such a fact's
-    `dof` is what the order's money is worth, refunds and disputes beyond doubt not yet taken off."""
+    """What can be told of an order. The last two are an admin's decisions on what its money is worth."""
 
     PAID = "PAID"
     REFUND = "REFUND"
@@ -116,18 +115,10 @@ class Fact:
     seen: tuple[str, ...] = ()
 
 
-class PurchaseStatus(StrEnum):
-    PENDING = "PENDING"
-    COMPLETED = "COMPLETED"
-    FAILED = "FAILED"
-    REFUNDED = "REFUNDED"
-
-
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A provider's order. `applied` is what the ledger gave for it, in `entries` entries; `review` is why it waits,
-    `in_review` that it does; `transaction_id` is what its user sees of it. `disputed` says that the wallet counts it as
-    an open dispute."""
+    """A provider's order. `applied` is what the ledger gave for it, in `entries` entries; `review` is why it waits, if
+    it does; `transaction_id` is what its user sees of it; `disputed`, that the wallet counts it as an open dispute."""
 
     id: str
     rail: Rail
@@ -163,10 +154,8 @@ class Order:
 
     @property
     def is_contested(self) -> bool:
-        """Whether a dispute was told as won and as lost, and nobody has said yet which of the two holds.
-
-        Facts come in any order, so which was the last cannot be told from them; an appeal alone explains both.
-        """
+        """Whether a dispute was told as won and as lost, and nobody has said yet which holds: facts come in any order, so
+        which was the last cannot be told from them; an appeal alone explains both."""
         return CONTEST_DECISION not in self.facts and any(_is_contest(kinds) for kinds, _ in self._disputes())
 
     @property

@@ -20,6 +20,15 @@ class Rail(StrEnum):
     STRIPE = "STRIPE"
 
 
+class PurchaseStatus(StrEnum):
+    """How a purchase stands, by the orders that pay for it."""
+
+    PENDING = "PENDING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    REFUNDED = "REFUNDED"
+
+
 class Tier(StrEnum):
     """A package's tier; the same words as an agent's rank."""
 

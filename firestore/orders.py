@@ -14,10 +14,10 @@ from domain.ids import Kind, derived_id, is_id
 from domain.ledger import WORLD_SHOPIFY, WORLD_STRIPE, EntryKind
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.notifications import note, words
-from domain.orders import CONTEST_DECISION, DECISION, Fact, FactKind, Order, OrderFacts, PurchaseStatus
+from domain.orders import CONTEST_DECISION, DECISION, Fact, FactKind, Order, OrderFacts
 from domain.policy import Policy
 from domain.privacy import REDACTED
-from domain.purchases import Rail
+from domain.purchases import PurchaseStatus, Rail
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import NotificationKind
 from domain.wallets import Wallet

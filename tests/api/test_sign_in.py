@@ -312,7 +312,7 @@ async def test_t_a10_the_role_is_the_store_s(market: Market, rig: Rig, ann: Pers
     claims: Json = {"role": "ADMIN", "roles": ["ADMIN"], "admin": True, "custom_claims": {"role": "ADMIN"}}
     claiming = _claiming(tmp_path, ann, **claims)
     assert (await claiming.ask(ME))["viewer"]["role"] == "USER"
-    asked = {"userId": ann.user_id, "amount": 5, "reason": "Me.", "idempotencyKey": "k"}
+    asked = {"userId": market.zoe.user_id, "amount": 5, "reason": "A gift.", "idempotencyKey": "k"}
     assert await claiming.refused("adjustWallet", asked) == "FORBIDDEN"
     for role, code in ((Role.MODERATOR, "FORBIDDEN"), (Role.ADMIN, "DONE"), (Role.USER, "FORBIDDEN")):
         await rig.store.users.set_role(ann.user_id, role, NOW)

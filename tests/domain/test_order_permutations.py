@@ -18,8 +18,8 @@ from domain import ledger, orders, wallets
 from domain.ids import Kind, derived_id
 from domain.ledger import balance
 from domain.money import ZERO, Dof, Money
-from domain.orders import FactKind, Order, OrderFacts, OrderLine, PurchaseStatus, Report
-from domain.purchases import Package, Rail, Tier
+from domain.orders import FactKind, Order, OrderFacts, OrderLine, Report
+from domain.purchases import Package, PurchaseStatus, Rail, Tier
 from domain.wallets import Wallet
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -21,12 +21,11 @@ from domain.orders import (
     FactKind,
     Order,
     OrderLine,
-    PurchaseStatus,
     Report,
     absorb,
     value,
 )
-from domain.purchases import Package, Rail, Tier, find_package, price_of
+from domain.purchases import Package, PurchaseStatus, Rail, Tier, find_package, price_of
 from tests.make import BRONZE, CANCEL, NOW, PACKAGES, SILVER, STEADY, facts, paid, refund
 
 EMPTY = Order("ord_1", Rail.SHOPIFY, "jiga.test", "1001", NOW)

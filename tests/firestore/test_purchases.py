@@ -17,8 +17,8 @@ from domain.events import EventType
 from domain.ids import Kind, derived_id
 from domain.ledger import EntryKind
 from domain.money import DOF_MAX, ZERO, Dof, Money
-from domain.orders import CHECKOUT_EXPIRED, PAYMENT_FAILED, FactKind, Order, OrderFacts, PurchaseStatus, Report
-from domain.purchases import Purchase, Rail
+from domain.orders import CHECKOUT_EXPIRED, PAYMENT_FAILED, FactKind, Order, OrderFacts, Report
+from domain.purchases import Purchase, PurchaseStatus, Rail
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import Role
 from domain.wallets import Wallet

@@ -14,9 +14,8 @@ import pytest_asyncio
 from domain.errors import InsufficientDof, Unavailable
 from domain.ledger import EntryKind
 from domain.money import Dof, Money
-from domain.orders import PurchaseStatus
 from domain.payouts import PayoutState
-from domain.purchases import Purchase, Rail
+from domain.purchases import Purchase, PurchaseStatus, Rail
 from domain.transactions import TransactionStatus, TransactionType
 from firestore.backend import Query, Unclear
 from firestore.collections import ENTRIES, INBOX, ORDERS, OUTBOX, PAYOUTS
