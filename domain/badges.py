@@ -55,7 +55,10 @@ def reached(badges: Sequence[Badge], game: str, minutes: int) -> list[Badge]:
 
 def of_game(badges: Sequence[Badge], game: str | None) -> list[Badge]:
     """The badges of a game however it is spelled, or all."""
-    return [each for each in badges if game is None or texts.fold(each.game) == texts.fold(game)]
+    if game is None:
+        return list(badges)
+    folded = texts.fold(game)
+    return [each for each in badges if texts.fold(each.game) == folded]
 
 
 def require_reason(raw: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from domain.errors import BadCredentials, BadInput, EmailTaken, Unauthenticated, WeakPassword
+from domain.texts import is_flooded
 
 DEADLINE_SECONDS = 2.0  # services.IdentityGateway
 CLOCK_SKEW_SECONDS = 10  # reliability.md, T-A04: a token from 5 s ahead is taken, from 61 s refused; expiry is exact
@@ -32,6 +33,8 @@ def normalised_email(email: str) -> str:
     """
     if len(email) > TYPED_CHARACTERS_MAX:  # before normalising, which can make a text 18 times as long
         raise bad_email(f"it is longer than {EMAIL_CHARACTERS_MAX} characters")
+    if is_flooded(email):
+        raise bad_email("a letter carries more marks than any writing has")
     address = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", email).strip().casefold())
     name, _, host = address.rpartition("@")
     if not 1 <= len(name) <= 64 or "@" in name or not all(host.split(".")) or "." not in host:

@@ -7,8 +7,9 @@ from typing import Annotated
 import strawberry
 
 from domain import badges as rules
-from domain import errors
+from domain import errors, texts
 from domain.ids import Kind, kind_of
+from domain.revisions import GAME_CHARACTERS_MAX
 from domain.users import Viewer
 from firestore.paging import Page
 from graph.connection import Connection, connect, page_size, position_of, scope_of
@@ -38,6 +39,7 @@ async def badges(
 ) -> Connection[Badge]:
     """The badges that can be earned, all or those of a game."""
     context = info.context
+    game = texts.optional_line(game, "game", GAME_CHARACTERS_MAX)
     scope = scope_of("Query.badges", None, game)
     place = position_of(context.desk.cursors, scope, after)
     found = rules.of_game(context.desk.policy.progression.badges, game)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from domain import texts
 from domain.errors import BadInput
+from domain.search import split
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,47 @@ def test_a_flood_of_marks_and_half_a_surrogate_are_refused() -> None:
         texts.line("a" + "\u0316" * 9, "input.name", 40)
     with pytest.raises(BadInput, match="lone surrogate"):
         texts.prose("a\ud800b", "input.comment", 40)
+
+
+@pytest.mark.parametrize(
+    "sign", ["\r", "\n", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+)
+def test_a_line_holds_no_sign_that_breaks_it(sign: str) -> None:
+    assert texts.line(f"Bot{sign}Bcc: eve@jiga.test", "input.name", 40) == "Bot Bcc: eve@jiga.test"
+    assert texts.optional_line(f"{sign}Bot{sign}{sign}Two", "input.name", 40) == "Bot Two"
+    assert texts.words((f"a{sign}b",), "input.tags", 1, 40) == ("a b",)
+
+
+FLOODS = [
+    "a" + "\u0315" * 24_000 + "\u0316" * 24_000,
+    "a" + ("\u0315" * 8 + "\uff9e") * 5_000,  # a letter by its category, and a mark once it is widened
+    "a" + "\u0315\u0316\u200d" * 16_000,  # joiners go, and the marks stand side by side
+    "a" + "\u0f73" * 20_000,  # of class 0 itself, and two marks of others once it is taken apart
+]
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_of_marks_is_worth_no_work(flood: str) -> None:
+    began = time.process_time()
+    for take in (texts.line, texts.optional_line, texts.prose, texts.optional_prose):
+        with pytest.raises(BadInput, match="more than 8 marks"):
+            take(flood, "input.name", 100_000)
+    assert texts.is_flooded(flood)
+    assert len(texts.fold(flood)) < 20
+    assert len(texts.clean(flood)) < 40
+    assert split(flood) == ["a"]
+    assert time.process_time() - began < 1  # minutes, before
+
+
+def test_what_writings_need_is_no_flood() -> None:
+    for text in (
+        "\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd",
+        "\u0e42\u0e04\u0e49\u0e0a",
+        "\U0001f468\u200d" * 30,
+        "\uff76\uff9e" * 20,
+    ):
+        assert not texts.is_flooded(text)
+    assert texts.fold("\uff76\uff9e") == texts.fold("\u30ac")
 
 
 @settings(max_examples=200, deadline=None)
