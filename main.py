@@ -79,7 +79,7 @@ class House:
         self.clock = clock
         self.policy: Policy = read_policy(settings)
         if not settings.is_production:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # accounts and secrets are in it
         self.secrets = read_secrets(settings)
         self.firestore = self._start_firestore()
         self.backend = CountingBackend(self._backend())

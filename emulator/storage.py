@@ -5,6 +5,7 @@ some minutes, so that a read can look at a time in the past: the present, minus 
 """
 
 import asyncio
+import os
 import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -216,6 +217,10 @@ class Storage:
         """Open or create the file; rebuild index rows when the declared indexes changed since the last start."""
         self._path = path
         self.catalog = catalog
+        # All that a store knows of its users: their owner's alone. SQLite gives its journals the mode of the main file.
+        for each in (path, Path(f"{path}.lock")):
+            os.close(os.open(each, os.O_RDWR | os.O_CREAT, 0o600))
+            each.chmod(0o600)
         # Held until this process ends, however it ends: two writers would give out the same commit times.
         self._lock = sqlite3.connect(f"{path}.lock", timeout=LOCK_SECONDS, isolation_level=None)
         try:

@@ -39,7 +39,7 @@ class SendGridMail:
         message = {
             "personalizations": [{"to": [{"email": mail.to}], "custom_args": {"notification_id": mail.id}}],
             "from": {"email": self._sender, "name": "JIGA Store"},
-            "subject": mail.subject,
+            "subject": mail.subject_line,
             "content": [{"type": "text/plain", "value": mail.text}],
             # The links would be SendGrid's, and tell it who reads what.
             "tracking_settings": {"click_tracking": {"enable": False}, "open_tracking": {"enable": False}},
@@ -49,6 +49,8 @@ class SendGridMail:
                 answer = await self._http.post(self._url, json=message)
         except (TimeoutError, httpx.HTTPError, RuntimeError) as fault:  # RuntimeError: the client is closed
             raise _unavailable("SendGrid", type(fault).__name__) from None
+        except ValueError as fault:  # a text that is none, such as half a character: it is no better tomorrow
+            raise MessageRejected(f"the mail cannot be written: {type(fault).__name__}") from None
         status = answer.status_code
         if status in {202, 200}:  # 200 in the provider's sandbox mode
             return

@@ -345,6 +345,11 @@ class Mail:
     subject: str
     text: str
 
+    @property
+    def subject_line(self) -> str:
+        """The subject on one line, whatever it is made of: a line more in a mail's head is a header more."""
+        return " ".join(self.subject.split())
+
 
 @dataclass(frozen=True, slots=True)
 class Push:

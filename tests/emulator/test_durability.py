@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,16 @@ async def test_one_file_has_one_server(start: Callable[..., Any]) -> None:
     start()
     with pytest.raises(AssertionError, match="did not start"):
         start()
+
+
+async def test_its_files_are_their_owners_alone(
+    tmp_path: Path, start: Callable[..., Any], connect: Any, project: str
+) -> None:
+    server = start()
+    await connect(server.address, project).document("c/d").set({"n": 1})
+    modes = {each.name: each.stat().st_mode & 0o777 for each in tmp_path.iterdir() if each.is_file()}
+    assert len(modes) >= 3, "the file, its journal and its lock"
+    assert set(modes.values()) == {0o600}, modes
 
 
 async def test_it_ends_with_its_parent(tmp_path: Any, start: Callable[..., Any]) -> None:

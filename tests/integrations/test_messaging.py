@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,33 @@ async def test_a_local_mail_is_a_file_that_a_person_reads(tmp_path: Path) -> Non
     read = message_from_bytes(file.read_bytes(), policy=policy.default)
     assert (read["To"], read["Subject"], read.get_content()) == (MAIL.to, MAIL.subject, MAIL.text)
     assert "añadido" in file.read_bytes().decode()
+
+
+async def test_a_subject_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
+    broken = replace(MAIL, subject="Bot\rBcc: eve@jiga.test\u2028is\x85yours\n")
+    await LocalMail(tmp_path, "store@jiga.test").send(broken)
+    read = message_from_bytes((tmp_path / "ntf_1.eml").read_bytes(), policy=policy.default)
+    assert (read["Subject"], read["Bcc"]) == ("Bot Bcc: eve@jiga.test is yours", None)
+    sendgrid = SendGrid(202)
+    await sendgrid.mail().send(broken)
+    assert json.loads(sendgrid.heard[0].content)["subject"] == "Bot Bcc: eve@jiga.test is yours"
+
+
+@pytest.mark.parametrize("change", [{"to": "max@jiga.test\nBcc: eve@jiga.test"}, {"subject": "\ud800"}, {"text": "\ud800"}])
+async def test_a_mail_that_can_never_be_written_is_rejected_for_good(tmp_path: Path, change: dict[str, str]) -> None:
+    with pytest.raises(MessageRejected, match="cannot be written"):
+        await LocalMail(tmp_path, "store@jiga.test").send(replace(MAIL, **change))
+    assert not list(tmp_path.iterdir())
+    if "to" not in change:  # an address is SendGrid's to judge
+        with pytest.raises(MessageRejected, match="cannot be written"):
+            await SendGrid(202).mail().send(replace(MAIL, **change))
+
+
+async def test_local_mails_and_pushes_are_their_owners_alone(tmp_path: Path) -> None:
+    await LocalMail(tmp_path / "data" / "mail", "store@jiga.test").send(MAIL)
+    await LocalPush(tmp_path / "data" / "push.jsonl").send(PUSH, ["a"])
+    modes = {each.name: each.stat().st_mode & 0o777 for each in (tmp_path / "data").rglob("*")}
+    assert modes == {"mail": 0o700, "ntf_1.eml": 0o600, "push.jsonl": 0o600}
 
 
 async def test_local_mails_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
