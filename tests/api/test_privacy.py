@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -165,6 +166,69 @@ async def test_t_p06_the_address_opens_one_users_data_for_ten_minutes(market: Ma
     rig.now += SECOND
     assert (await rig.http.get(path)).status_code == 404
     assert codes(await rig.guest.answer(EXPORT)) == ["UNAUTHENTICATED"]
+
+
+class Reader:
+    """A client of an export at the app's own door, which stops to read after so many pieces."""
+
+    def __init__(self, market: Market, path: str, pieces: int, address: str) -> None:
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": []}
+        self.scope = {**scope, "client": (address, 1), "asgi": {"spec_version": "2.3"}}
+        self.app = market.rig.http._transport.app  # type: ignore[attr-defined]
+        self.pieces, self.status, self.whole = pieces, 0, False
+
+    async def _receive(self) -> Json:
+        await asyncio.Event().wait()
+
+    async def _send(self, message: Json) -> None:
+        self.status = message.get("status", self.status)
+        if message["type"] == "http.response.body":
+            self.pieces -= 1
+            self.whole = not message.get("more_body", False)
+            if self.pieces < 0:
+                await asyncio.Event().wait()
+
+    async def read(self) -> None:
+        await self.app(self.scope, self._receive, self._send)
+
+
+async def test_who_does_not_read_gives_the_place_back(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.exports.SEND_SECONDS", 0.1)
+    slow = Reader(market, await url_of(market.max), 2, "192.0.2.1")
+    reading = asyncio.create_task(slow.read())
+    await asyncio.sleep(0.02)
+    assert (await fetch(market.max, await url_of(market.max))).status_code == 429  # one at a time
+    await asyncio.wait_for(reading, 5)
+    assert (slow.status, slow.whole) == (200, False)
+    assert (await fetch(market.max, await url_of(market.max))).status_code == 200
+
+
+async def test_an_export_ends_in_its_time_however_well_it_goes(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.exports.WHOLE_SECONDS", 0.1)
+
+    async def endless(user: object, now: object) -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(0.01)
+            yield b" "
+
+    monkeypatch.setattr(market.rig.exports, "_file", endless)
+    reader = Reader(market, await url_of(market.max), 10**6, "192.0.2.1")
+    await asyncio.wait_for(reader.read(), 5)
+    assert not reader.whole
+    assert not market.rig.exports._streaming
+
+
+async def test_one_address_leaves_places_to_others(market: Market) -> None:
+    people = (market.ada, market.cleo, market.eve)
+    slow = [Reader(market, await url_of(each), 1, "192.0.2.1") for each in people]
+    reading = [asyncio.create_task(each.read()) for each in slow]
+    await asyncio.sleep(0.05)
+    assert [each.status for each in slow] == [200, 200, 429]
+    assert (await fetch(market.zoe, await url_of(market.zoe))).status_code == 200
+    for each in reading:
+        each.cancel()
+    await asyncio.gather(*reading, return_exceptions=True)
+    assert not market.rig.exports._streaming
 
 
 # ---- what is in the way of a deletion
