@@ -10,8 +10,11 @@ from domain.errors import Unavailable
 from domain.ids import Kind, is_id
 from domain.images import is_file_name
 from firestore.store import Store
+from integrations.bodies import LAST, BodyRefused, ClientLeft, read_body
 from integrations.images import WEBP, Gallery
 from integrations.local.storage import LocalStorage
+
+UPLOAD_SECONDS = 60.0  # the largest picture by a line of a megabit a second
 
 # A name stands for one picture for ever. Opened by itself it is saved, not shown, and whatever it held could do
 # nothing: no type but the one that is said, no script, no frame, no origin (T-P05).
@@ -62,14 +65,15 @@ class ImageDoors:
         permit = storage.permit(f"uploads/{upload_id}", request.query_params, request.headers)
         if permit is None or not is_id(upload_id, Kind.UPLOAD):
             return PlainTextResponse("This address is not valid, or no longer: use createImageUpload.\n", 403)
-        chunks, size_bytes = [], 0
-        async for chunk in request.stream():
-            size_bytes += len(chunk)
-            if size_bytes > permit.size_bytes:
-                break
-            chunks.append(chunk)
-        if size_bytes != permit.size_bytes:
+        try:
+            content = await read_body(request.headers, request.receive, permit.size_bytes, UPLOAD_SECONDS)
+        except BodyRefused as refused:
+            exact = f"Send exactly {permit.size_bytes} bytes, within {UPLOAD_SECONDS:g} s.\n"
+            return PlainTextResponse(exact, 408 if refused.status == 408 else 400, LAST)
+        except ClientLeft:
+            return PlainTextResponse("The file did not arrive.\n", 400)
+        if len(content) != permit.size_bytes:
             return PlainTextResponse(f"Send exactly {permit.size_bytes} bytes.\n", 400)
-        if not await storage.take(permit, b"".join(chunks)):
+        if not await storage.take(permit, content):
             return PlainTextResponse("A file was sent here before: use createImageUpload.\n", 412)
         return Response(status_code=200)

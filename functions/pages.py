@@ -14,6 +14,7 @@ from domain.errors import Unavailable
 from domain.money import money_from_decimal
 from firestore.store import Store
 from functions.webhooks.door import Door
+from integrations.bodies import BodyRefused, ClientLeft, read_body
 from integrations.local.pages import Cart
 
 FORM_BYTES_MAX = 4_000  # seven short fields
@@ -102,12 +103,11 @@ class LocalOnboardingPage:
 
 
 async def form_of(request: Request) -> dict[str, str]:
-    """A small form's fields; one that is too large has none."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > FORM_BYTES_MAX:
-            return {}
+    """A small form's fields; one that is too large, or does not arrive, has none."""
+    try:
+        body = await read_body(request.headers, request.receive, FORM_BYTES_MAX)
+    except (BodyRefused, ClientLeft):
+        return {}
     return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
 

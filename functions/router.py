@@ -18,6 +18,7 @@ from functions.caller import Caller
 from functions.schedule.rounds import Round
 from functions.webhooks.shopify import ShopifyDoor
 from functions.webhooks.stripe import StripeDoor
+from integrations.bodies import LAST, BodyRefused, ClientLeft, read_body
 from integrations.services import TaskCaller
 from integrations.tracing import span
 
@@ -66,6 +67,10 @@ class Doors:
             if not isinstance(row_id, str) or not isinstance(args, dict) or not all(map(_is_text, args.items())):
                 return _answer(400, 'Send {"row": "…", "args": {"…": "…"}}.')
             delivered = await self.caller.deliver(name, row_id, args)
+        except BodyRefused as refused:
+            return _answer(refused.status, refused.message, LAST)
+        except ClientLeft:
+            return _answer(400, "The body did not arrive.")
         except ValueError:
             return _answer(400, "The body is not JSON.")
         except Unavailable as down:
@@ -93,17 +98,11 @@ def _is_text(pair: tuple[object, object]) -> bool:
 
 
 async def _json(request: Request) -> dict[str, object]:
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > TASK_BYTES_MAX:
-            raise ValueError("a task's body is small")
-        chunks.append(chunk)
-    sent = orjson.loads(b"".join(chunks) or b"{}")
+    sent = orjson.loads(await read_body(request.headers, request.receive, TASK_BYTES_MAX) or b"{}")
     if not isinstance(sent, dict):
         raise ValueError("a task's body is an object")
     return sent
 
 
-def _answer(status: int, message: str) -> Response:
-    return JSONResponse({"message": message}, status_code=status)
+def _answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"message": message}, status_code=status, headers=headers)

@@ -7,7 +7,6 @@ before it is read whole. Every refusal is a GraphQL error in JSON; no input lead
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from graph.graphiql import page
 from graph.operations import Answer, OperationContext
 from graph.requests import GraphQLRequest, MalformedRequest, decode_json
 from graph.sse import EVENT_STREAM, StreamDoor
+from integrations.bodies import BODY_SECONDS, LAST, BodyRefused, ClientLeft, read_body
 
 GRAPHQL_JSON = "application/graphql-response+json"
 PLAIN_JSON = "application/json"
@@ -52,10 +52,6 @@ class _Refusal(Exception):
         self.status = status
         self.answer: Answer = {"errors": [{"message": message, "extensions": {"code": code}}]}
         self.headers = headers or {}
-
-
-class _ClientLeft(Exception):
-    """The connection closed before the request was whole; nobody is left to answer."""
 
 
 def origin_is_welcome(headers: Mapping[str, str], allowed_origins: Collection[str]) -> bool:
@@ -115,7 +111,7 @@ def graphql_route(
     graphiql: bool,
     allowed_origins: Collection[str],
     body_limit_bytes: int = 102_400,
-    body_timeout_seconds: float = 10.0,
+    body_timeout_seconds: float = BODY_SECONDS,
 ) -> ASGIApp:
     """The endpoint for `Route("/graphql", …)`; it answers every method itself.
 
@@ -150,7 +146,7 @@ class _Door:
             response = await self._respond(request, media)
         except _Refusal as refusal:
             response = _json(refusal.answer, refusal.status, _written(media), refusal.headers)
-        except _ClientLeft:
+        except ClientLeft:
             return
         response.headers["Vary"] = "Accept"
         await response(scope, receive, send)
@@ -194,33 +190,10 @@ class _Door:
 
     async def _read(self, request: Request) -> bytes:
         """The whole body; raises _Refusal 413, 408 or 400 with as little of it read as possible."""
-        limit = self.body_limit_bytes
-        # The rest of a refused body is not read, so the connection cannot carry another request.
-        last = {"Connection": "close"}
-        too_large = _Refusal(413, f"The body exceeds {limit} bytes; send a smaller request.", headers=last)
-        declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or len(declared) > 20:
-            raise _Refusal(400, "Content-Length must be a number of bytes.", headers=last)
-        if int(declared) > limit:
-            raise too_large
-        chunks: list[bytes] = []
-        size = 0
         try:
-            async with asyncio.timeout(self.body_timeout_seconds):
-                while True:
-                    message = await request.receive()
-                    if message["type"] == "http.disconnect":
-                        raise _ClientLeft
-                    chunk = message.get("body", b"")
-                    size += len(chunk)
-                    if size > limit:
-                        raise too_large
-                    chunks.append(chunk)
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
-        except TimeoutError:
-            message_text = f"The body did not arrive within {self.body_timeout_seconds:g} s; send it again."
-            raise _Refusal(408, message_text, headers=last) from None
+            return await read_body(request.headers, request.receive, self.body_limit_bytes, self.body_timeout_seconds)
+        except BodyRefused as refused:
+            raise _Refusal(refused.status, refused.message, headers=LAST) from None
 
 
 def _check_content(headers: Mapping[str, str]) -> None:

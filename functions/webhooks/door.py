@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from domain.errors import Unavailable
+from integrations.bodies import LAST, BodyRefused, ClientLeft, read_body
 from integrations.payloads import Malformed
 from integrations.services import Signatures
 
-BODY_BYTES_MAX = 900_000  # what a Firestore document can keep beside its other fields
-READ_BYTES_MAX = 8_000_000  # what is read at all, so that a signed but huge body gets its answer
+# What a Firestore document can keep beside its other fields. Nothing larger is read: its sender has proved nothing yet.
+BODY_BYTES_MAX = 900_000
 
 Record = Callable[[Request, bytes], Awaitable[Response]]
 
@@ -29,22 +30,23 @@ class Door:
         self._record = record
 
     async def receive(self, request: Request) -> Response:
-        """401 for a bad signature with nothing stored, 400 for a signed body that is malformed, 200 once recorded,
-        503 when it could not be: the provider then delivers again."""
+        """401 for a bad signature with nothing stored, and for none before anything is read; 413 or 408 for a body that
+        is too large or too slow, 400 for a signed one that is malformed, 200 once recorded, 503 when it could not be:
+        the provider then delivers again."""
         if self._signatures is None:
             return answer(404, "Not found.")
+        if self._header not in request.headers:
+            return answer(401, f"There is no signature: send it in the header {self._header}.", LAST)
         try:
-            body = await _read(request)
-        except ClientDisconnect:
+            body = await read_body(request.headers, request.receive, BODY_BYTES_MAX)
+        except BodyRefused as refused:
+            return answer(refused.status, refused.message, LAST)
+        except ClientLeft:
             return answer(400, "The body did not arrive.")
-        if body is None:
-            return answer(413, f"A webhook has at most {READ_BYTES_MAX} bytes.")
         if not self._signatures.verify(body, request.headers.get(self._header)):
             return answer(
                 401, "The signature does not fit the raw body, or is too old: check the secret and the clock."
             )
-        if len(body) > BODY_BYTES_MAX:
-            return answer(400, f"A webhook that is kept has at most {BODY_BYTES_MAX} bytes.")
         try:
             return await self._record(request, body)
         except Malformed as reason:
@@ -53,16 +55,5 @@ class Door:
             return answer(503, down.message)
 
 
-def answer(status: int, message: str) -> Response:
-    return JSONResponse({"message": message}, status_code=status)
-
-
-async def _read(request: Request) -> bytes | None:
-    """The body, or None for one that is too large to be read."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > READ_BYTES_MAX:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)
+def answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"message": message}, status_code=status, headers=headers)

@@ -158,7 +158,9 @@ async def test_a_subject_is_one_line_whatever_is_in_it(tmp_path: Path) -> None:
     assert json.loads(sendgrid.heard[0].content)["subject"] == "Bot Bcc: eve@jiga.test is yours"
 
 
-@pytest.mark.parametrize("change", [{"to": "max@jiga.test\nBcc: eve@jiga.test"}, {"subject": "\ud800"}, {"text": "\ud800"}])
+@pytest.mark.parametrize(
+    "change", [{"to": "max@jiga.test\nBcc: eve@jiga.test"}, {"subject": "\ud800"}, {"text": "\ud800"}]
+)
 async def test_a_mail_that_can_never_be_written_is_rejected_for_good(tmp_path: Path, change: dict[str, str]) -> None:
     with pytest.raises(MessageRejected, match="cannot be written"):
         await LocalMail(tmp_path, "store@jiga.test").send(replace(MAIL, **change))
