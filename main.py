@@ -24,6 +24,7 @@ from firestore.counting import CountingBackend
 from firestore.store import Store
 from functions.caller import Caller, tasks
 from functions.commands import OF_THE_STORE, run
+from functions.connections import HttpConnection, SocketConnection
 from functions.exports import ExportDoor
 from functions.images import ImageDoors
 from functions.logs import configure
@@ -40,6 +41,7 @@ from graph.context import Desk
 from graph.errors import present
 from graph.execution import Execution
 from graph.http import graphql_route
+from graph.limits import SocketLimits
 from graph.places import Places
 from graph.schema import make_schema, root_fields
 from graph.sign_in import Reception
@@ -64,6 +66,7 @@ from resolvers.loaders import make_loaders
 from settings import Settings, SettingsError, read_policy, require_startable
 from sight import Sight
 
+CONNECTIONS_MAX = SocketLimits().max_sockets + 2_000  # beyond every place for a socket, as many requests at one moment
 DRAIN_SECONDS = 8.0  # what a stopping process gives to the mutations under way
 
 
@@ -316,7 +319,13 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = now) -> FastA
         finally:
             await house.stop()
 
-    app = FastAPI(lifespan=lifespan, openapi_url=None, routes=house.routes(), middleware=house.sight.middleware())
+    app = FastAPI(
+        lifespan=lifespan,
+        openapi_url=None,
+        redirect_slashes=False,  # it would send on to whatever host a request names
+        routes=house.routes(),
+        middleware=house.sight.middleware(),
+    )
     app.state.house = house
     return app
 
@@ -367,9 +376,11 @@ def main() -> None:
         host=settings.host,
         port=settings.port,
         log_level="warning",
-        ws="websockets-sansio",
+        http=HttpConnection,
+        ws=SocketConnection,
         ws_per_message_deflate=False,
         ws_max_size=131_072,
+        limit_concurrency=CONNECTIONS_MAX,
         timeout_graceful_shutdown=10,
         server_header=False,
         proxy_headers=False,  # Entrance believes as many as the settings say, and uvicorn whoever is local

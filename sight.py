@@ -20,6 +20,7 @@ from firestore.store import Store
 from functions.caller import Caller
 from functions.entrance import Entrance, way_of
 from functions.headers import SecurityHeaders
+from functions.hosts import KnownHosts
 from functions.metrics import Ended, Figures, Lag, Meters, metrics_route
 from functions.vitals import Refuge, Vitals
 from functions.watchdog import Watchdog
@@ -117,10 +118,12 @@ class Sight:
     def middleware(self) -> list[Middleware]:
         """What every request passes, the first one outermost."""
         settings = self._settings
+        local = Middleware(KnownHosts, listens_on=settings.host, public_url=settings.public_url)
         traced = [] if self.provider is None else [Middleware(TracedRequests, provider=self.provider, way_of=way_of)]
         return [
             Middleware(SecurityHeaders, secure=settings.is_production),
             Middleware(Entrance, trusted_proxies=settings.trusted_proxies),
+            *([] if settings.is_production else [local]),
             *traced,
             Middleware(
                 CORSMiddleware,

@@ -72,7 +72,10 @@ class ExportDoor:
             return JSONResponse({"message": message}, status_code=429, headers={**_HEADERS, "Retry-After": "60"})
         named = {**_HEADERS, "Content-Disposition": f'attachment; filename="jiga-{now.date().isoformat()}.json"'}
         self._streaming[user.id] = address
-        return _Sending(self._file(user, now), named, lambda: self._streaming.pop(user.id))
+        return _Sending(self._file(user, now), named, lambda: self._let_go(user.id))
+
+    def _let_go(self, user_id: str) -> None:
+        del self._streaming[user_id]
 
     def _has_place(self, user_id: str, address: str) -> bool:
         theirs = sum(each == address for each in self._streaming.values())

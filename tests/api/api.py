@@ -81,7 +81,7 @@ from tests.make import MINUTE, NOW
 from tests.nouns import HOUR, SECOND, a_listing, a_user, an_agent
 from tests.outlets import Heard, heard
 
-URL = "http://jiga.test"
+URL = "http://localhost"
 ROOMY = dict.fromkeys(set(RATES) - {"wrong_credentials"}, 10**9)
 """The tests of a module are many people behind one address, and do more in a second than those in a day."""
 DRAIN_SECONDS_MAX = 20.0  # tasks of one test end within milliseconds: beyond this one of them fails for ever
