@@ -78,6 +78,10 @@ RATES: Mapping[str, Rate] = {
     )
 }
 
+REFUSED_UNITS = 20
+"""What a document counts that is refused before it runs: reading and validating the worst takes about as long as a page
+of twenty, and who sends nothing else would hold the process for nothing."""
+
 SIGN_IN_FIELDS = frozenset({"signIn", "signUp", "refreshToken", "deleteMyAccount"})
 """What tries a password or a refresh token, or makes an account."""
 PASSWORD_FIELDS = frozenset({"signIn", "deleteMyAccount"})

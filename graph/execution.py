@@ -165,6 +165,7 @@ class Execution:
         self, request: GraphQLRequest, context: OperationContext, account: Account, seen: Span, *, streams: bool
     ) -> Answer | AsyncGenerator[Answer, None]:
         try:
+            self._gate.knock(context)
             executor, estimate = self._executor(request, context)
             kind = executor.operation.operation
             account.kind, account.requested = kind.value, estimate.reads
@@ -182,7 +183,7 @@ class Execution:
             source = create_source_event_stream(executor)
             source = await source if isawaitable(source) else source
         except _Refused as refused:
-            return _refusal(refused.errors, request.variables)
+            return await self._refused(refused, request, account, context)
         except Exception as fault:  # A fault of ours or of graphql-core before any resolver: masked like the rest.
             return self.present_fault(fault)
         if isinstance(source, ExecutionResult):
@@ -190,6 +191,16 @@ class Execution:
         asked = (request.query, request.operation_name, orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS))
         following = Following(self._gate, account, context, seen)
         return self._events(executor, source, context, following, asked)
+
+    async def _refused(
+        self, refused: _Refused, request: GraphQLRequest, account: Account, context: OperationContext
+    ) -> Answer:
+        if account.limit is None:  # nobody has counted it
+            try:
+                await self._gate.refused(context)
+            except Exception as too_many:
+                return self.present_fault(too_many)
+        return _refusal(refused.errors, request.variables)
 
     def present_fault(self, fault: Exception) -> Answer:
         """The answer for an exception outside resolvers, such as a refused token."""

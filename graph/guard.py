@@ -7,8 +7,11 @@ reads goes on, and what tries passwords or moves money is refused (T-P12).
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from graphql import FieldNode, value_from_ast_untyped
@@ -20,6 +23,7 @@ from domain.rates import (
     MONEY_FIELDS,
     OUTSIDE_FIELDS,
     PASSWORD_FIELDS,
+    REFUSED_UNITS,
     SEARCH_FIELDS,
     SIGN_IN_FIELDS,
     Caller,
@@ -41,6 +45,7 @@ NAMED: Mapping[str, frozenset[str]] = {
 }
 """The fields that count in a rate of their own, by the rate's name."""
 
+TURNED_AWAY_MAX = 10_000  # about 3 MB; who falls out is counted again
 NOBODY = "unknown"
 """The address of a connection that has none, such as a Unix socket's: all of those count together."""
 
@@ -62,11 +67,14 @@ class Guard:
         self._rates = rates
         self._measure = measure
         self._told = told
+        self._turned_away: OrderedDict[str, datetime] = OrderedDict()
+        """Who has sent too many documents that were refused, and until when he is not listened to."""
 
     async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Context) -> None:
         """Set the account's limit. Raises GraphQLError for a cost above it, RateLimited, Unavailable."""
         account.limit = await self._limit(estimate.reads, context)
         if estimate.reads > account.limit:
+            await self.refused(context)
             raise over_limit(
                 f"This operation costs {estimate.reads} reads; you may ask for {account.limit} at a time."
                 " Ask for smaller pages (`first`) or fewer fields.",
@@ -75,6 +83,26 @@ class Guard:
             )
         for rate, key, units in self._due(estimate, variables, context):
             await self.take(rate, key, units)
+
+    def knock(self, context: Context) -> None:
+        """Raises RateLimited for who has sent too many documents that were refused, before another one is parsed. It is
+        remembered here, so that an operation which is good costs no question more."""
+        until = self._turned_away.get(_subject(context))
+        if until is not None and context.now < until:
+            raise _too_many(self._rates[_class(context)], max(1, ceil((until - context.now).total_seconds())))
+
+    async def refused(self, context: Context) -> None:
+        """Count a document that was refused before it ran. Raises RateLimited."""
+        subject, address = _subject(context), _hidden(context.address)
+        try:
+            for name, key in ((_class(context), subject), ("address", address)):
+                await self.take(self._rates[name], key, REFUSED_UNITS)
+        except RateLimited as told:
+            self._turned_away[subject] = context.now + timedelta(seconds=told.retry_after_seconds or 1)
+            self._turned_away.move_to_end(subject)
+            while len(self._turned_away) > TURNED_AWAY_MAX:
+                self._turned_away.popitem(last=False)
+            raise
 
     def measure(self) -> AbstractContextManager[Used]:
         return self._measure()
@@ -123,8 +151,7 @@ class Guard:
 
     def _due(self, estimate: Estimate, variables: Mapping[str, Any], context: Context) -> list[tuple[Rate, str, int]]:
         """The rates that an operation counts in, the narrowest first: rate, key and units."""
-        address = _hidden(context.address)
-        subject = context.user_id or address
+        address, subject = _hidden(context.address), _subject(context)
         due: list[tuple[str, str, int]] = []
         entering = [node for node in estimate.roots if node.name.value in SIGN_IN_FIELDS]
         if entering:
@@ -136,7 +163,7 @@ class Guard:
             if count := sum(node.name.value in fields for node in estimate.roots):
                 due.append((name, subject, count))
         units = max(1, estimate.reads)
-        due += [("guest" if context.user_id is None else "user", subject, units), ("address", address, units)]
+        due += [(_class(context), subject, units), ("address", address, units)]
         counted = [(self._rates[name], key, units) for name, key, units in due]
         if context.key is not None and context.key.rate_limit_per_minute is not None:
             own = Rate("key", context.key.rate_limit_per_minute, 60)
@@ -155,6 +182,16 @@ def _email(node: FieldNode, variables: Mapping[str, Any]) -> str | None:
             except BadInput:
                 return None  # nobody's: it is refused before any password is looked at
     return None
+
+
+def _subject(context: Context) -> str:
+    """Whose units an operation counts in, beside its address's."""
+    return context.user_id or _hidden(context.address)
+
+
+def _class(context: Context) -> str:
+    """The rate of all that such a caller asks for."""
+    return "guest" if context.user_id is None else "user"
 
 
 def _hidden(text: str) -> str:

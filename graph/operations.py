@@ -80,6 +80,12 @@ class Gate(Protocol):
     async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Any) -> None:
         """Set `account.limit`. Raises what refuses the operation: too costly, too many, or nobody can tell."""
 
+    def knock(self, context: Any) -> None:
+        """Before a document is looked at at all: raises for who has sent too much that was refused."""
+
+    async def refused(self, context: Any) -> None:
+        """Count a document that does not run. Raises for one too many."""
+
     def measure(self) -> AbstractContextManager[Used]:
         """Count what the backend is asked in the block, and on where the same is entered again."""
 
@@ -92,6 +98,12 @@ class Open:
 
     async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Any) -> None:
         """Set no limit."""
+
+    def knock(self, context: Any) -> None:
+        """Everybody may."""
+
+    async def refused(self, context: Any) -> None:
+        """Nobody counts."""
 
     def measure(self) -> AbstractContextManager[Used]:
         return nullcontext(Account())

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from graphql import GraphQLError
 from starlette.requests import Request
 
 from domain.errors import Fault, RateLimited, Unavailable
-from domain.rates import COST_LIMITS, RATES, Caller, Rate
+from domain.rates import COST_LIMITS, RATES, REFUSED_UNITS, Caller, Rate
 from graph.execution import Execution
 from graph.limits import HeavyLane
 from graph.requests import GraphQLRequest
@@ -379,3 +380,50 @@ async def test_t_g13_large_answers_are_made_few_at_a_time_and_small_ones_go_firs
     answers = await asyncio.gather(*waiting[:4])
     assert [len(answer["data"]["items"]) for answer in answers] == [8_000] * 4
     assert hall.most == HeavyLane.AT_ONCE
+
+
+# ---- what is refused before it runs
+
+
+BAD = (
+    ("{ nope }", {}),
+    ("{ listings(", {}),
+    ("query ($f: ListingFilter) { listings(filter: $f) { nodes { id } } }", {"f": {"minPrice": "x"}}),
+    ("{ listings(first: 100) { nodes { reviews(first: 100) { pageInfo { endCursor } } } } }", {}),
+    ("subscription { walletUpdated { available } }", {}),
+)
+
+
+@pytest.mark.parametrize(("query", "variables"), BAD)
+async def test_a_document_that_is_refused_counts_and_too_many_are_not_looked_at(
+    market: Market, query: str, variables: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit(market.rig, user=3 * REFUSED_UNITS)
+    codes_told = [(await market.max.error(query, **variables))["extensions"]["code"] for _ in range(4)]
+    assert codes_told[3] == "RATE_LIMITED"
+    assert "RATE_LIMITED" not in codes_told[:3]
+    looked_at: list[str] = []
+    monkeypatch.setattr(Execution, "_plan", lambda self, text: looked_at.append(text))
+    told = await market.max.error(query, **variables)
+    assert (told["extensions"]["code"], looked_at) == ("RATE_LIMITED", [])
+    assert told["extensions"]["retryAfterSeconds"] >= 1
+    monkeypatch.undo()
+    limit(market.rig, user=3 * REFUSED_UNITS)
+    assert (await market.ada.ask("{ __typename }")) == {"__typename": "Query"}  # nobody else is turned away
+    market.rig.now += timedelta(seconds=120)
+    market.rig.sight.counters._kept.clear()  # type: ignore[attr-defined]
+    assert (await market.max.ask("{ __typename }")) == {"__typename": "Query"}
+
+
+async def test_an_address_counts_what_is_refused_of_all_its_callers(market: Market) -> None:
+    limit(market.rig, address=3 * REFUSED_UNITS)
+    told = [(await who.error("{ nope }"))["extensions"]["code"] for who in (market.max, market.ada, market.guest)]
+    assert told == ["BAD_USER_INPUT"] * 3
+    assert (await market.zoe.error("{ nope }"))["extensions"]["code"] == "RATE_LIMITED"
+
+
+async def test_what_runs_is_not_counted_twice(market: Market) -> None:
+    limit(market.rig, user=REFUSED_UNITS)
+    for _ in range(REFUSED_UNITS):
+        await market.max.ask("{ __typename }")
+    assert (await market.max.error("{ __typename }"))["extensions"]["code"] == "RATE_LIMITED"
