@@ -154,7 +154,7 @@ class Order:
 
     @property
     def is_contested(self) -> bool:
-        """Whether a dispute was told as won and as lost, and nobody has said yet which holds: facts come in any order, so
+        """Whether a dispute was told as won and as lost, and nobody has said yet which. Facts come in any order, so
         which was the last cannot be told from them; an appeal alone explains both."""
         return CONTEST_DECISION not in self.facts and any(_is_contest(kinds) for kinds, _ in self._disputes())
 
