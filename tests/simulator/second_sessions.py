@@ -93,7 +93,7 @@ def meters(shelves: Mapping[str, Shelf]) -> Iterator[str]:
             yield f"I14 {id_} has other metrics"
         if session["version"] != 1 + len(records) + len(session["extensions"]) + session["settled"]:
             yield f"I14 {id_} is at another version"
-        yield from _moments(shelves, id_, session, records, bool(billed))
+        yield from _moments(shelves, id_, session, records, [each["at"] for each in billed])
         if session["settlement"] is not None:
             yield from _cost(id_, session)
         elif session["end_key"] is not None:
@@ -102,7 +102,9 @@ def meters(shelves: Mapping[str, Shelf]) -> Iterator[str]:
             yield f"I5 {id_} was refunded"
 
 
-def _moments(shelves: Mapping[str, Shelf], id_: str, session: Doc, records: list[Doc], used: bool) -> Iterator[str]:
+def _moments(
+    shelves: Mapping[str, Shelf], id_: str, session: Doc, records: list[Doc], used: list[datetime]
+) -> Iterator[str]:
     told = [session["started_at"]] + [each["at"] for each in records]
     for extension in session["extensions"]:
         entry = shelves["entries"].get(name_of("ent", "EXTEND", id_, extension.split(":")[0]))
@@ -123,8 +125,9 @@ def _moments(shelves: Mapping[str, Shelf], id_: str, session: Doc, records: list
             yield f"I5 {id_} was ended before its last change"
     elif (silent and changed < max(told)) or (not silent and changed != (max(told) if len(told) > 1 else None)):
         yield f"I14 {id_} changed at {changed}"
-    if (session["usage_at"] is not None) != used or (used and session["usage_at"] not in told and not silent):
-        yield f"I14 {id_} was used at {session['usage_at']}"
+    at = session["usage_at"]
+    if (at is not None) != bool(used) or (used and at not in told and not (silent and at > max(used))):
+        yield f"I14 {id_} was used at {at}"
 
 
 def _charge(session: Doc, minutes: int) -> int:
