@@ -650,7 +650,7 @@ async def _use(store: Store, listing_id: str) -> dict[str, str]:
         used = Usage(session.id, 1, Dof(10), 3, 40, name == "running")
         await store.sessions.record_usage(max_, used, start + 30 * SECOND)
         if name == "ended":
-            await store.sessions.end(max_, session.id, "end", start + 90 * SECOND)
+            await store.sessions.end(max_, session.id, session.id, start + 90 * SECOND)
         found[name] = session.id
     await store.sessions.settle_if_over(found["reviewed"], LONG_AGO + 21 * DAY)
     for payee in ("ada", "cleo"):

@@ -503,7 +503,7 @@ async def test_a_rating_is_one_to_five(room: Room, rating: Any) -> None:
     listing_id = await market.offer(room.creator, name="Rated")
     hired = await room.player.act("hireAgent", market.hire(listing_id, f"rated {rating}"), "session { id }")
     session_id = hired["session"]["id"]
-    await room.player.act("endSession", {"sessionId": session_id, "idempotencyKey": "end"})
+    await room.player.act("endSession", {"sessionId": session_id, "idempotencyKey": session_id})
     before = await room.state()
     review = {"sessionId": session_id, "rating": rating, "comment": "x"}
     assert await room.player.refused("submitReview", review) == "BAD_USER_INPUT"

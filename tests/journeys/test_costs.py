@@ -81,7 +81,7 @@ async def stand(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shop]
 
 def _inside(app: Any, token: str | None, user_id: str = "") -> Client:
     """A client that reaches the app without a network."""
-    client = Client("http://inside.test", token, user_id=user_id)
+    client = Client("http://localhost", token, user_id=user_id)
     client.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=client.url)
     return client
 

@@ -39,7 +39,7 @@ async def test_what_is_published_is_found_and_a_restart_finds_it_again(tmp_path:
                 assert {node["id"] for node in answer["nodes"]} <= published
                 return (answer["totalCount"], answer["degraded"]) == (COUNT, False)
 
-            guest = Client("http://inside.test")
+            guest = Client("http://localhost")
             guest.http = httpx.AsyncClient(transport=transport, base_url=guest.url)
             if run == 0:
                 signed = await guest.sign_up("Ada")
