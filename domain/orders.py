@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from domain.errors import BadInput
 from domain.ids import Kind, derived_id
 from domain.money import DOF_MAX, ZERO, Dof, Money, minor_digits
 from domain.purchases import QUANTITY_MAX, Package, PurchaseStatus, Rail, find_package
@@ -183,7 +182,7 @@ class Order:
     @property
     def refunded(self) -> Money | None:
         """What of the payment went back, disputes apart; None where there is none that can be read."""
-        paid = self._payment.money if self._payment else None
+        paid = self._money
         return None if paid is None else Money(self._given_back, paid.currency)
 
     @property
@@ -217,7 +216,8 @@ class Order:
         settled = self._settled
         fresh = [(key, fact) for key, fact in sorted(self.facts.items()) if key not in settled]
         told = [fact.doubt for _, fact in fresh if fact.doubt]
-        told += [text for _, fact in fresh if (text := self._foreign(fact))]
+        paid = self._payment
+        told += [text for _, fact in fresh if paid is not None and (text := _foreign(fact, paid.money))]
         if self._verdict and any(fact.kind is FactKind.PAID for _, fact in fresh):
             told.append("a payment was told after the order had been decided")
         if len(self.facts) >= FACTS_MAX > len(settled):
@@ -259,21 +259,18 @@ class Order:
         """Whether the fact alone brings DOF: a payment beyond doubt, or an admin's yes."""
         return fact.kind is FactKind.APPROVED or (fact.kind is FactKind.PAID and fact.doubt is None)
 
-    def _foreign(self, fact: Fact) -> str | None:
-        """What to ask of money that went back in another currency than the payment's, once there is one."""
-        if self._payment is None or fact.money is None or self._in_currency(fact.money):
-            return None
-        if fact.kind in FLOODABLE:
-            return f"a refund gave {fact.money.currency} back, which is not what was paid"
-        return f"a dispute is about {fact.money.currency}, which is not what was paid" if fact.kind in _TAKING else None
+    @property
+    def _money(self) -> Money | None:
+        return self._payment.money if self._payment else None
 
     @property
     def _given_back(self) -> int:
         """Refunded minor units: each refund that did not come back, or the figure of all, whichever is more."""
+        paid = self._money
         came_back = {fact.subject for fact in self.facts.values() if fact.kind is FactKind.REFUND_FAILED}
-        refunds = {key: self._units(fact) for key, fact in self.facts.items() if fact.kind is FactKind.REFUND}
+        refunds = {key: _units(fact, paid) for key, fact in self.facts.items() if fact.kind is FactKind.REFUND}
         failed = sum(units for key, units in refunds.items() if key in came_back)
-        totals = [self._units(fact) for fact in self.facts.values() if fact.kind is FactKind.REFUNDED_TOTAL]
+        totals = [_units(fact, paid) for fact in self.facts.values() if fact.kind is FactKind.REFUNDED_TOTAL]
         return max(sum(refunds.values()) - failed, max(totals, default=0) - failed, 0)
 
     @property
@@ -297,20 +294,31 @@ class Order:
         for fact in self.facts.values():
             if fact.kind.startswith("DISPUTE_"):
                 told.setdefault(fact.subject or "", []).append(fact)
+        paid = self._money if told else None
         for facts in told.values():
-            yield {fact.kind for fact in facts}, max(self._units(fact) for fact in facts)
+            yield {fact.kind for fact in facts}, max(_units(fact, paid) for fact in facts)
 
-    def _units(self, fact: Fact) -> int:
-        """A fact's money in minor units, where it is in the payment's currency."""
-        return fact.money.minor_units if fact.money is not None and self._in_currency(fact.money) else 0
 
-    def _in_currency(self, money: Money) -> bool:
-        paid = self._payment.money if self._payment else None
-        if paid is None:
-            return False
-        # Read without its currency, an amount was taken for hundredths; of yen it would be a hundred times too much.
-        assumed = money.currency == NO_CURRENCY and minor_digits(paid.currency) == minor_digits(NO_CURRENCY)
-        return assumed or money.currency == paid.currency
+def _units(fact: Fact, paid: Money | None) -> int:
+    """A fact's money in minor units, where it is in the payment's currency."""
+    return fact.money.minor_units if fact.money is not None and _in_currency(fact.money, paid) else 0
+
+
+def _in_currency(money: Money, paid: Money | None) -> bool:
+    if paid is None:
+        return False
+    # Read without its currency, an amount was taken for hundredths; of yen it would be a hundred times too much.
+    assumed = money.currency == NO_CURRENCY and minor_digits(paid.currency) == minor_digits(NO_CURRENCY)
+    return assumed or money.currency == paid.currency
+
+
+def _foreign(fact: Fact, paid: Money | None) -> str | None:
+    """What to ask of money that went back in another currency than the payment's."""
+    if fact.money is None or _in_currency(fact.money, paid):
+        return None
+    if fact.kind in FLOODABLE:
+        return f"a refund gave {fact.money.currency} back, which is not what was paid"
+    return f"a dispute is about {fact.money.currency}, which is not what was paid" if fact.kind in _TAKING else None
 
 
 def _is_contest(kinds: set[FactKind]) -> bool:
@@ -354,19 +362,6 @@ def decision_key(order: Order) -> str:
     """Where the next decision on what the order is worth is kept."""
     made = sum(key.partition(":")[0] == DECISION and key != CONTEST_DECISION for key in order.facts)
     return f"{DECISION}:{made + 1}" if made else DECISION
-
-
-def require_plausible(dof: Dof, packages: Sequence[Package]) -> None:
-    """Raises BadInput for more DOF than any payment buys.
-
-    The bound is one line of the largest package: what an admin decides on is one payment, an order of more than that is
-    no player's, and a slip of some zeros is caught before it is spent.
-    """
-    most = QUANTITY_MAX * max((each.dof + each.bonus_dof).units for each in packages)
-    if dof.units > most:
-        raise BadInput(
-            f"No payment is worth more than {most} DOF: look the order up, and send less.", field="input.dof"
-        )
 
 
 def absorb(order: Order, told: OrderFacts, packages: Sequence[Package], at: datetime) -> Order:

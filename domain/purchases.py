@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from domain.errors import UnknownPackage
+from domain.errors import BadInput, UnknownPackage
 from domain.money import Dof, Money
 
 QUANTITY_MAX = 100  # packages in one purchase: far above a real cart, far below an overflow
@@ -81,3 +81,16 @@ def price_of(packages: Sequence[Package], sku: str, quantity: int) -> tuple[Dof,
     return (package.dof + package.bonus_dof) * quantity, Money(
         package.price.minor_units * quantity, package.price.currency
     )
+
+
+def require_plausible(dof: Dof, packages: Sequence[Package]) -> None:
+    """Raises BadInput for more DOF than any payment buys.
+
+    The bound is one line of the largest package: what an admin decides on is one payment, an order of more than that is
+    no player's, and a slip of some zeros is caught before it is spent.
+    """
+    most = QUANTITY_MAX * max((each.dof + each.bonus_dof).units for each in packages)
+    if dof.units > most:
+        raise BadInput(
+            f"No payment is worth more than {most} DOF: look the order up, and send less.", field="input.dof"
+        )

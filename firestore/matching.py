@@ -207,14 +207,17 @@ def _stored(value: Any, where: str, depth: int) -> Any:
 
 def copied(data: Mapping[str, Any]) -> dict[str, Any]:
     """A copy that its reader may change."""
-    return {name: _copy(value) for name, value in data.items()}
+    return {name: _copy(value) if value.__class__ in _NESTED else value for name, value in data.items()}
+
+
+_NESTED = frozenset({dict, list})
 
 
 def _copy(value: Any) -> Any:
     if value.__class__ is dict:
-        return {name: _copy(one) for name, one in value.items()}
+        return copied(value)
     if value.__class__ is list:
-        return [_copy(one) for one in value]
+        return [_copy(one) if one.__class__ in _NESTED else one for one in value]
     return value
 
 

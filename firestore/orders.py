@@ -17,7 +17,7 @@ from domain.notifications import note, words
 from domain.orders import CONTEST_DECISION, DECISION, Fact, FactKind, Order, OrderFacts
 from domain.policy import Policy
 from domain.privacy import REDACTED
-from domain.purchases import PurchaseStatus, Rail
+from domain.purchases import PurchaseStatus, Rail, require_plausible
 from domain.transactions import PaymentMethod, Transaction, TransactionStatus, TransactionType
 from domain.users import NotificationKind
 from domain.wallets import Wallet
@@ -136,7 +136,7 @@ class Orders:
         if not is_id(decision.order_id, Kind.ORDER):
             raise NotFound("order")
         if decision.dof is not None:
-            orders.require_plausible(decision.dof, self._policy.packages)
+            require_plausible(decision.dof, self._policy.packages)
         kind = FactKind.REJECTED if decision.dof is None else FactKind.APPROVED
         told = f"{decision.actor_id}: {decision.reason}"
 

