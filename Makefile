@@ -20,7 +20,7 @@ run: $(VENV)/.run ## the store with its own Firestore and demo data, on PORT (80
 
 .PHONY: test
 test: lint ## lint, types, import contracts and every test
-	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
+	$(PYTHON) -m pytest -n $(WORKERS)
 
 .PHONY: lint
 lint: $(VENV)/.test ## ruff, mypy and the import contracts

@@ -50,8 +50,11 @@ class Client:
         return (await self.http.post("/graphql", json=sent, headers=self.headers)).json()
 
     async def ask(self, query: str, **variables: Json) -> Json:
-        """The data of an answer without errors."""
-        answer = await self.answer(query, **variables)
+        """The data of an answer without errors. UNAVAILABLE says to send the same again, and so any client does."""
+        for _ in range(TRIES_MAX):
+            answer = await self.answer(query, **variables)
+            if {each.get("extensions", {}).get("code") for each in answer.get("errors", ())} != {"UNAVAILABLE"}:
+                break
         if "errors" in answer:
             raise Refused(answer["errors"])
         return answer["data"]
@@ -62,17 +65,6 @@ class Client:
         `refusal` selects a refusal's own facts, such as `... on InsufficientDof { needed }`.
         """
         return (await self.ask(mutation(name, selection, refusal), input=input))[name]
-
-    async def insist(self, name: str, input: Json, selection: str = "__typename", refusal: str = "") -> Json:
-        """One mutation's result, sent again while the answer is UNAVAILABLE, as that says: it takes effect once."""
-        for _ in range(TRIES_MAX):
-            answer = await self.answer(mutation(name, selection, refusal), input=input)
-            codes = {each["extensions"]["code"] for each in answer.get("errors", ())}
-            if codes != {"UNAVAILABLE"}:
-                break
-        if codes:
-            raise Refused(answer["errors"])
-        return answer["data"][name]
 
     async def act(self, name: str, input: Json, selection: str = "__typename") -> Json:
         """One mutation that succeeds."""

@@ -50,7 +50,7 @@ async def test_fifty_hires_of_a_wallet_with_dof_for_37(two: tuple[Server, Server
             doors = itertools.cycle((player, elsewhere))
             wanted = "session { id dofHeld }", "... on InsufficientDof { needed available }"
             asked = [market.hire(listing_id, f"hire {number}") for number in range(50)]
-            answers = await asyncio.gather(*(next(doors).insist("hireAgent", each, *wanted) for each in asked))
+            answers = await asyncio.gather(*(next(doors).call("hireAgent", each, *wanted) for each in asked))
             done = [each["session"] for each in answers if "session" in each]
             refused = [each for each in answers if "code" in each]
             assert (len(done), len({each["id"] for each in done})) == (ENOUGH_FOR, ENOUGH_FOR)
@@ -62,7 +62,7 @@ async def test_fifty_hires_of_a_wallet_with_dof_for_37(two: tuple[Server, Server
             assert Counter(each["type"] for each in told) == {"HIRE": ENOUGH_FOR, "PURCHASE": 1}
             assert market.explain(told) == rest
             # Asked again with the same keys: those who hired have hired, those who were refused are refused.
-            again = await asyncio.gather(*(next(doors).insist("hireAgent", each, *wanted) for each in asked))
+            again = await asyncio.gather(*(next(doors).call("hireAgent", each, *wanted) for each in asked))
             assert Counter("session" in each for each in again) == {True: ENOUGH_FOR, False: 13}
             assert (await player.wallet())["held"] == HELD
 
