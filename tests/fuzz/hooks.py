@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from schemathesis.graphql import nodes, scalar
 
 from tests.fuzz.answers import complaints
+from tests.fuzz.asking import sign_in
 from tests.house.schema import schema_text
 
 _SCHEMA = build_schema(schema_text())
+_URL, _EMAIL = os.environ["JIGA_FUZZ_URL"], os.environ["JIGA_FUZZ_EMAIL"]
 _IDS = [each for each in os.environ.get("JIGA_FUZZ_IDS", "").split(",") if each]
 
 # Schemathesis steers towards what is accepted: that shrinks old examples at length instead of drawing new ones.
@@ -28,6 +30,18 @@ scalar("Dof", st.integers(-(10**16), 10**16).map(nodes.Int))
 scalar("Decimal", st.decimals(allow_nan=False, allow_infinity=False).map(str).map(nodes.String))
 scalar("DateTime", st.datetimes().map(lambda at: f"{at.isoformat()}Z").map(nodes.String))
 scalar("Date", st.dates().map(str).map(nodes.String))
+
+if _EMAIL:
+
+    @schemathesis.auth(refresh_interval=30 * 60)  # a token is good for an hour, and a thousand examples take longer
+    class _SignedIn:
+        """Sends each example as the person who is fuzzed."""
+
+        def get(self, case: schemathesis.Case, context: schemathesis.AuthContext) -> str:
+            return sign_in(_URL, _EMAIL)
+
+        def set(self, case: schemathesis.Case, data: str, context: schemathesis.AuthContext) -> None:
+            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
 
 
 @schemathesis.check

@@ -116,9 +116,9 @@ async def attempt(flow: Flow, backend: Backend, fuse: Fuse, books: Path, before:
         await step(house)
 
 
-async def problems_of(backend: Backend, now: datetime) -> list[str]:
+def problems_of(dump: Dump, now: datetime) -> list[str]:
     """What the audit finds wrong with the ledger."""
-    whole, unreadable = books_of(await dump_of(backend, BOOKS), now)
+    whole, unreadable = books_of(dump, now)
     return [f"{each.invariant} {each.path} {each.message}" for each in [*unreadable, *check(whole)]]
 
 
@@ -131,9 +131,9 @@ async def recover(
         await step(house)
     house.now = max(house.now, NOW) + timedelta(minutes=5)
     await house.sweep()
-    problems = await problems_of(backend, house.now)
-    left = outcome(await dump_of(backend, LEDGER))
+    dump = await dump_of(backend, BOOKS)
     await backend.close()
+    problems, left = problems_of(dump, house.now), outcome(dump)
     for path in sorted(wanted.keys() | left.keys()):
         if wanted.get(path) != left.get(path):
             problems.append(f"{path} is {left.get(path)}, without a kill it is {wanted.get(path)}")
