@@ -125,6 +125,10 @@ class Session:
         paid = metering.payable_minutes(self.legs, self.surcharge_per_minute, self.usage, most)
         return self.started_at + MINUTE * paid
 
+    def due_at(self, now: datetime) -> datetime:
+        """When the store must look at it next: as its hold runs low, then once it is over by itself."""
+        return self.low_at if now < self.low_at else self.over_at
+
     def is_over(self, now: datetime) -> bool:
         """Whether it has ended by `now`, settled or not."""
         return self.settlement is not None or now >= self.over_at

@@ -270,12 +270,15 @@ class Sessions:
             figures = (usage.interactions, usage.latency_ms, usage.crashed)
             tx.create(USAGE, UsageRecord(usage_id, session.id, usage.sequence, usage.dof, mark, now, *figures))
             event = told(metered, EventType.SESSION_DOF_UPDATED)
-            task = FOLLOW if metered.is_over(now) else None
-            fact = ("session", session.id, metered.version)
-            args = {"session_id": session.id}
-            tx.tell(
-                row(fact, now, self._policy.event_retention, events=(event,), task=task, args=args if task else None)
-            )
+            fact, retention = ("session", session.id, metered.version), self._policy.event_retention
+            ran_low = session.low_at > now >= metered.low_at
+            due_at = now if ran_low else metered.due_at(now)
+            if due_at == session.due_at(now):
+                tx.tell(row(fact, now, retention, events=(event,)))
+            else:  # the rows that are there come too late
+                args = {"session_id": session.id}
+                told_by = row(fact, now, retention, events=(event,), task=FOLLOW, args=args, not_before=due_at)
+                tx.tell(told_by)
             return metered
 
         return await self._commits.run(body, lane=usage.session_id)

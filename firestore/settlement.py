@@ -21,7 +21,7 @@ from firestore.ledger import enter, wallet_of
 from firestore.outbox import row
 from firestore.rows import bucket_of
 
-FOLLOW = "follow_session"  # the task that counts a session, settles it and counts it again; the name outlives a deploy
+FOLLOW = "follow_session"  # counts a session, warns when it runs low, settles it; the name outlives a deploy
 
 
 def settle(

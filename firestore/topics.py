@@ -23,8 +23,6 @@ from firestore.notifications import NOTIFY, notes, notice, notice_id
 from firestore.outbox import row
 from firestore.rows import TopicHead
 
-WARN_LOW = "warn_low"  # the task that tells a hirer whose hold is nearly used up; the name outlives a deploy
-
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -49,44 +47,26 @@ class Topics:
         return 0 if found is None else TOPICS.decode(found).sequence
 
     async def follow_session(self, session_id: str, row_id: str | None, now: datetime) -> datetime | None:
-        """Count what a session has done so far, once, in its listing's and seller's figures, and publish it.
+        """Count what a session has done so far, once, in its listing's and seller's figures, and publish it. Tell its
+        hirer, once for each stretch, that no more than a tenth of the hold is left.
 
-        Gives when to come back: the moment at which a session that is not settled is over by itself. Until then the row
-        stays, so that a queue which forgets costs 20 seconds and not the end of the session. Two to four RPCs.
+        Gives when to come back to a session that is not settled: as its hold runs low, then when it is over by itself.
+        Until then the row stays, so that a queue which forgets costs 20 seconds and not the end of the session. Two to
+        four RPCs.
         """
 
         async def body(tx: Tx) -> datetime | None:
             await tx.read(SESSIONS.at(session_id), TALLIES.at(session_id), *_row_path(row_id))
             session = tx.get(SESSIONS, session_id)
-            if session is not None and session.type is SessionType.HIRED and session.listing_id is not None:
+            hired = session is not None and session.type is SessionType.HIRED
+            if session is not None and hired and session.listing_id is not None:
                 await self._count(tx, session, session.listing_id, now)
             if session is None or session.settled:
                 await tx.finish(row_id)
                 return None
-            await tx.postpone(row_id, session.over_at)
-            return session.over_at
-
-        return await self._commits.run(body)
-
-    async def warn_low(self, session_id: str, row_id: str, now: datetime) -> datetime | None:
-        """Tell the hirer, once for each stretch, that no more than a tenth of the hold is left.
-
-        Gives when to come back: a session that was extended meanwhile runs low later. Two or three RPCs.
-        """
-
-        async def body(tx: Tx) -> datetime | None:
-            await tx.read(SESSIONS.at(session_id), *_row_path(row_id))
-            session = tx.get(SESSIONS, session_id)
-            if session is None or session.listing_id is None or session.is_over(now):
-                await tx.finish(row_id)
-                return None
-            again = session.low_at
-            if now >= again:
-                fact = ("session_low", session.id, len(session.legs))
-                await tx.read(LISTINGS.at(session.listing_id), OUTBOX.at(notice_id(session.hirer_id, fact)))
-                if tx.get(OUTBOX, notice_id(session.hirer_id, fact)) is None:
-                    self._warn(tx, session, fact, now)
-                again = session.over_at
+            if hired and session.low_at <= now < session.over_at:
+                await self._warn_low(tx, session, now)
+            again = session.due_at(now)
             await tx.postpone(row_id, again)
             return again
 
@@ -130,12 +110,14 @@ class Topics:
         retention = self._policy.event_retention
         if ended:
             tx.tell(row(("ended", session.id), now, retention, task=NOTIFY, args=_ended(session, listing)))
-        else:
-            args = {"session_id": session.id}
-            tx.tell(row(("low", session.id), now, retention, task=WARN_LOW, args=args, not_before=session.low_at))
 
-    def _warn(self, tx: Tx, session: Session, fact: tuple[str | int, ...], now: datetime) -> None:
+    async def _warn_low(self, tx: Tx, session: Session, now: datetime) -> None:
+        fact = ("session_low", session.id, len(session.legs))
+        told_id = notice_id(session.hirer_id, fact)
         assert session.listing_id is not None, "a hired session has its listing"
+        await tx.read(LISTINGS.at(session.listing_id), OUTBOX.at(told_id))
+        if tx.get(OUTBOX, told_id) is not None:
+            return
         listing = tx.get(LISTINGS, session.listing_id)
         assert listing is not None, "a listing is never deleted"
         args = {"session_id": session.id, "agent": listing.agent_name, "dof": str(session.remaining(now).units)}

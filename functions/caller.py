@@ -19,14 +19,13 @@ from firestore.payouts import SEND_PAYOUT
 from firestore.pictures import DROP_IMAGE
 from firestore.settlement import FOLLOW
 from firestore.store import Store
-from firestore.topics import WARN_LOW
 from functions.outbox import Dispatcher
 from functions.search_mirror import Mirror
 from functions.tasks.accounts import follow_standing
 from functions.tasks.announce import announce
 from functions.tasks.erasure import EraseAccount
 from functions.tasks.images import DropImage, DropUpload
-from functions.tasks.notifications import Outlets, PostWebhook, SendDigest, SendMail, SendPush, notify, warn_low
+from functions.tasks.notifications import Outlets, PostWebhook, SendDigest, SendMail, SendPush, notify
 from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.tasks.payouts import APPLY_PAYOUT, ApplyPayout, SendPayout
 from functions.tasks.privacy import HONOUR_PRIVACY, honour_privacy
@@ -61,7 +60,6 @@ def tasks(
         APPLY_PAYOUT: ApplyPayout(payouts),
         INDEX_LISTING: IndexListing(mirror),
         NOTIFY: notify,
-        WARN_LOW: warn_low,
         TASKS[Channel.EMAIL]: SendMail(outlets.mail),
         TASKS[Channel.PUSH]: SendPush(outlets.push),
         SEND_DIGEST: SendDigest(outlets.mail),

@@ -39,11 +39,6 @@ async def notify(store: Store, row_id: str, args: Mapping[str, str], now: dateti
     await store.notifications.tell(row_id, read_notes(args), now)
 
 
-async def warn_low(store: Store, row_id: str, args: Mapping[str, str], now: datetime) -> datetime | None:
-    """The task `warn_low`: tell a hirer whose hold is nearly used up; gives when to come back, if it is not yet."""
-    return await store.topics.warn_low(args["session_id"], row_id, now)
-
-
 class SendMail:
     """The task `send_mail`. It doubles a mail only where the process ends, or Firestore, between the provider's yes
     and our mark of it."""

@@ -1,4 +1,4 @@
-"""Follow a session: count its hire, settle it once it is over, count its end."""
+"""Follow a session: count its hire, warn when its hold runs low, settle it once it is over, count its end."""
 
 from __future__ import annotations
 

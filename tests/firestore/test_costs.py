@@ -128,9 +128,9 @@ async def test_following_a_session(world: Priced) -> None:
     row = world.rows[-1]
     with world.cost() as cost:
         await world.store.topics.follow_session(session.id, row.id, NOW)
-    # The shared documents, listing, seller and topics, are written here: after the hire, and not in its way; and the
-    # row of the warning before the hold is used up. What the owner is told rides on the row of the events.
-    assert (cost.rpcs, cost.writes) == (4, 8)
+    # The shared documents, listing, seller and topics, are written here: after the hire, and not in its way. What the
+    # owner is told rides on the row of the events.
+    assert (cost.rpcs, cost.writes) == (4, 7)
     with world.cost() as again:
         await world.store.topics.follow_session(session.id, row.id, NOW)
     assert (again.rpcs, again.writes) == (1, 0)

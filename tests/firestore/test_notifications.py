@@ -190,23 +190,21 @@ async def test_a_hire_tells_its_owner_and_its_end_both(world: World) -> None:
 
 async def test_a_hold_that_runs_low_is_told_once_for_each_stretch(world: World) -> None:
     session, _ = await world.store.sessions.hire(MAX, wish(make.listing()), NOW)
-    await world.store.topics.follow_session(session.id, world.rows[-1].id, NOW)
-    (row,) = [each for each in world.rows if each.task == "warn_low"]
-    assert (row.not_before, row.args) == (NOW + 54 * MINUTE, {"session_id": session.id})
-    warn = world.store.topics.warn_low
-    assert await warn(session.id, row.id, NOW + 53 * MINUTE) == NOW + 54 * MINUTE
+    row, follow = world.rows[-1], world.store.topics.follow_session
+    for minutes in (0, 53):
+        assert await follow(session.id, row.id, NOW + minutes * MINUTE) == NOW + 54 * MINUTE
     for _ in range(2):
-        assert await warn(session.id, row.id, NOW + 54 * MINUTE) == NOW + 60 * MINUTE
+        assert await follow(session.id, row.id, NOW + 54 * MINUTE) == NOW + 60 * MINUTE
     await work(world, [each for each in world.rows if each.args.get("notes", "").find("session_low") > 0])
     assert await told(world, MAX) == [("session_low", {"session_id": session.id, "agent": "Nova", "dof": "600"})]
     await world.store.sessions.extend(MAX, session.id, make.HireUnit.HOUR, 1, "x", NOW + 55 * MINUTE)
-    assert await warn(session.id, row.id, NOW + 60 * MINUTE) == NOW + 108 * MINUTE
-    assert await warn(session.id, row.id, NOW + 108 * MINUTE) == NOW + 120 * MINUTE
+    assert await follow(session.id, row.id, NOW + 60 * MINUTE) == NOW + 108 * MINUTE
+    assert await follow(session.id, row.id, NOW + 108 * MINUTE) == NOW + 120 * MINUTE
     await work(world, world.rows[-1:])
     assert (await told(world, MAX))[0][1]["dof"] == "1200"
-    assert await warn(session.id, row.id, NOW + 120 * MINUTE) is None
-    assert (await world.get(OUTBOX, row.id)).state is RowState.DONE
     await world.store.sessions.settle_if_over(session.id, NOW + 120 * MINUTE)
+    assert await follow(session.id, row.id, NOW + 120 * MINUTE) is None
+    assert (await world.get(OUTBOX, row.id)).state is RowState.DONE
 
 
 async def test_money_tells_whom_it_concerns(world: World) -> None:

@@ -11,13 +11,14 @@ import pytest_asyncio
 
 from domain.events import Event, EventType, agent_topic, listing_topic
 from domain.listings import Seller, Tally
-from domain.money import ZERO
+from domain.money import ZERO, Dof
 from domain.sessions import EndReason, Session, SessionType
 from firestore.backend import Backend
-from firestore.collections import LISTINGS, OUTBOX, SELLERS, TALLIES
+from firestore.collections import LISTINGS, OUTBOX, SELLERS, SESSIONS, TALLIES
 from firestore.memory import MemoryBackend
 from firestore.rows import OutboxRow, RowState
 from firestore.sessions import Start, Usage
+from functions.tasks.sessions import follow_session
 from tests import make
 from tests.make import MINUTE, NOW, PLAIN, SECOND, World, user_id, wish
 
@@ -62,7 +63,7 @@ async def events(world: World, topic: str) -> list[Event]:
 async def test_a_hire_is_counted_and_told_once(world: World) -> None:
     session, row = await hire(world)
     for _ in range(3):
-        assert await world.store.topics.follow_session(session.id, row.id, NOW) == NOW + 60 * MINUTE
+        assert await world.store.topics.follow_session(session.id, row.id, NOW) == NOW + 54 * MINUTE
     assert await figures(world) == (1, 1, 0, 0)
     assert await world.get(SELLERS, ADA) == Seller(ADA, total_hires=1)
     assert await world.get(TALLIES, session.id) == Tally(session.id, hired=True)
@@ -79,9 +80,11 @@ async def test_a_hire_is_counted_and_told_once(world: World) -> None:
 
 async def test_the_row_of_a_running_session_waits_for_its_end(world: World) -> None:  # T-T06
     session, row = await hire(world)
-    await world.store.topics.follow_session(session.id, row.id, NOW)
+    over, low = NOW + 60 * MINUTE, NOW + 54 * MINUTE
+    assert await world.store.topics.follow_session(session.id, row.id, NOW) == low
+    assert (await world.get(OUTBOX, row.id)).not_before == low
+    assert await world.store.topics.follow_session(session.id, row.id, low) == over
     kept = await world.get(OUTBOX, row.id)
-    over = NOW + 60 * MINUTE
     assert (kept.state, kept.not_before, kept.due_at, kept.expires_at) == (
         RowState.PENDING,
         over,
@@ -100,7 +103,30 @@ async def test_the_row_of_a_running_session_waits_for_its_end(world: World) -> N
 async def test_an_extended_session_is_come_back_to_later(world: World) -> None:
     session, row = await hire(world)
     await world.store.sessions.extend(MAX, session.id, make.HireUnit.HOUR, 1, "x", NOW)
-    assert await world.store.topics.follow_session(session.id, row.id, NOW + 60 * MINUTE) == NOW + 120 * MINUTE
+    assert await world.store.topics.follow_session(session.id, row.id, NOW + 60 * MINUTE) == NOW + 108 * MINUTE
+
+
+async def test_usage_that_uses_the_hold_up_brings_the_end_forward(world: World) -> None:
+    """What the hold no longer pays for is settled when it is over, and not when the hire would have been."""
+    session, _ = await hire(world)
+    await world.store.sessions.record_usage(MAX, Usage(session.id, 1, Dof(3_600), 1, None, False), NOW + MINUTE)
+    brought = world.rows[-1]
+    assert (brought.task, brought.not_before) == ("follow_session", NOW + 18 * MINUTE)
+    assert await follow_session(world.store, brought.id, brought.args, NOW + 18 * MINUTE) == NOW + 24 * MINUTE
+    again = Usage(session.id, 2, Dof(120), 1, None, False)
+    await world.store.sessions.record_usage(MAX, again, NOW + 19 * MINUTE)
+    assert world.rows[-1].not_before == NOW + 22 * MINUTE
+    for seconds, due in ((19, False), (20, True)):
+        found = await world.store.outbox.due(NOW + 22 * MINUTE + seconds * SECOND)
+        assert (world.rows[-1] in found) is due
+    assert await follow_session(world.store, world.rows[-1].id, world.rows[-1].args, NOW + 22 * MINUTE) is None
+    assert (await world.get(SESSIONS, session.id)).settled
+
+
+async def test_usage_that_changes_no_minute_asks_for_nothing(world: World) -> None:
+    session, _ = await hire(world)
+    await world.store.sessions.record_usage(MAX, Usage(session.id, 1, ZERO, 1, None, False), NOW + MINUTE)
+    assert world.rows[-1].task is None
 
 
 async def test_a_hire_that_ended_unseen_is_counted_whole(world: World) -> None:
