@@ -110,6 +110,7 @@ MONEY_FIELDS = frozenset(
         "adjustWallet",
         "refundSession",
         "approveOrder",
+        "rejectOrder",
     }
 )
 
