@@ -308,10 +308,12 @@ async def test_a_cart_that_was_never_paid_is_closed(world: World) -> None:  # T-
     assert await world.wallet("max") == (0, 0, 0)
 
 
-async def test_a_cart_paid_twice_is_two_credits(world: World) -> None:
+@pytest.mark.parametrize("rail", Rail)
+async def test_a_cart_paid_twice_is_two_credits(world: World, rail: Rail) -> None:
+    """Each order is money that came in, on whichever rail: what comes back of one takes its own DOF alone."""
     purchase = await begin(world)
-    for number in (1, 2):
-        await world.absorb(facts(paid(), purchase_id=purchase.id, reference=f"{number}"))
+    for number, by in ((1, Rail.SHOPIFY), (2, rail)):
+        await world.absorb(facts(paid(), purchase_id=purchase.id, reference=f"{number}", rail=by))
     assert await world.wallet("max") == (300_000, 0, 0)
     seen = {each.external_reference: each for each in await world.all(TRANSACTIONS)}
     assert {reference: (each.amount, each.status) for reference, each in seen.items()} == {
