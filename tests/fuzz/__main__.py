@@ -73,6 +73,7 @@ class Serving:
                 if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
                     return url
             time.sleep(0.2)
+        self.__exit__()
         raise RuntimeError(f"the store did not start, and said last: {self._log.read_text('utf-8')[-2_000:]}")
 
     def __exit__(self, *_: object) -> None:
