@@ -90,6 +90,15 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
+def noon(day: date) -> datetime:
+    """The middle of a day of UTC. The day of a zone in which it lies has half of that day or more.
+
+    So what is counted by whole days of UTC falls to one day of every zone. Only Pacific/Norfolk has a day with two
+    noons and one with none, where its clocks change (a test asks all zones).
+    """
+    return datetime.combine(day, time(12), UTC)
+
+
 def quarter_of(moment: datetime) -> datetime:
     """The beginning of the quarter of an hour, in UTC."""
     at = moment.astimezone(UTC)

@@ -9,7 +9,7 @@ import strawberry
 
 from domain import analytics
 from domain.money import Dof
-from domain.ranges import Span, midnight
+from domain.ranges import Span, noon
 from firestore.analytics import PlatformSeries
 from firestore.rows import CountingMark
 from graph.types.analytics import Counted, dof_of, mean_of, rate_of
@@ -75,8 +75,9 @@ class PlatformAnalytics:
     until: datetime | None = strawberry.field(description="What was recorded before this moment is counted.")
     active_listings: int = strawberry.field(description="Listings that take hires: now, whatever the range.")
     daily_active_users: float | None = strawberry.field(
-        description="Users who did something on a day, the mean of the days of UTC that begin in the range: signed up, "
-        "began or extended a session, had a purchase credited, gave DOF, asked for a payout. Reading is not recorded."
+        description="Users who did something on a day, the mean of the days of UTC whose noon lies in the range: "
+        "signed up, began or extended a session, had a purchase credited, gave DOF, asked for a payout. Reading is not "
+        "recorded."
     )
     sign_ups: int
     hires: int = strawberry.field(description="Hired sessions that began.")
@@ -148,8 +149,8 @@ class PlatformAnalytics:
 
 
 def _daily(found: PlatformSeries, span: Span) -> float | None:
-    """The mean of the days of UTC that begin in a span and were counted."""
-    days = [active for day, active in found.active.items() if span.start <= midnight(day) < span.end]
+    """The mean of the days of UTC whose noon lies in a span, and which were counted."""
+    days = [active for day, active in found.active.items() if span.start <= noon(day) < span.end]
     return rate_of(sum(days), len(days))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 
 from domain.ids import Kind
 from domain.money import Dof
+from firestore.collections import PLATFORM_DAYS
+from firestore.rows import PlatformDay
 from functions.schedule.figures import count
 from tests.api.api import Json, Market, missing
 from tests.journeys import shop
@@ -203,6 +205,30 @@ async def test_the_store_s_own_figures(market: Market) -> None:
         "retentionRate": 0.0,
     }
     assert [point["dailyActiveUsers"] for point in said["points"]] == [round(1 / 12, 4), 0.0, everybody]
+
+
+@pytest.mark.parametrize(
+    ("zone", "first", "last", "by_day"),
+    [
+        ("UTC", "2026-02-27", "2026-03-01", [227, 228, 301]),
+        ("America/Mexico_City", "2026-02-27", "2026-03-01", [227, 228, 301]),  # at 06:00 of its today, UTC has noon
+        ("Asia/Tokyo", "2026-02-27", "2026-03-01", [227, 228, 301]),
+        ("America/New_York", "2026-03-07", "2026-03-09", [307, 308, 309]),  # the second has 23 hours
+        ("Pacific/Auckland", "2026-04-04", "2026-04-06", [403, 404, 405]),  # the second has 25
+        ("Pacific/Kiritimati", "2026-02-27", "2026-03-01", [226, 227, 228]),  # 14 hours ahead
+    ],
+)
+async def test_active_users_are_told_for_the_day_that_has_most_of_utc_s(
+    market: Market, zone: str, first: str, last: str, by_day: list[int]
+) -> None:
+    """On each day of UTC as many were active as its month and day read as a number."""
+    days = (date(2026, 2, 20) + DAY * number for number in range(60))
+    await market.rig.put(
+        PLATFORM_DAYS, *(PlatformDay(day.isoformat(), active=day.month * 100 + day.day) for day in days)
+    )
+    said = (await market.root.ask(STORE, range=asked(first, last, zone)))["platformAnalytics"]
+    assert [point["dailyActiveUsers"] for point in said["points"]] == by_day
+    assert said["dailyActiveUsers"] == round(sum(by_day) / 3, 4)
 
 
 async def test_a_viewer_s_own_time_zone_is_the_default(market: Market) -> None:

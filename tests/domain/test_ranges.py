@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from domain.errors import BadInput
-from domain.ranges import DateRange, Granularity, Span, begins, quarter_of, spans, week_after, week_of
+from domain.ranges import DateRange, Granularity, Span, begins, noon, quarter_of, spans, week_after, week_of
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 BERLIN, KOLKATA = zoneinfo.ZoneInfo("Europe/Berlin"), zoneinfo.ZoneInfo("Asia/Kolkata")
@@ -63,6 +63,21 @@ def test_t_f15_every_zone_has_its_midnights_between_two_quarters() -> None:
         starts = [begins(day, zone) for day in days]
         assert all(start == quarter_of(start) for start in starts), name
         assert all(start < end for start, end in pairwise(starts)), name
+
+
+def test_every_zone_s_day_holds_the_noon_of_one_day_of_utc() -> None:
+    days = [date(2026, 1, 1) + DAY * number for number in range(365)]
+    others: dict[str, list[int]] = {}
+    for name in zoneinfo.available_timezones():
+        starts = [begins(day, zoneinfo.ZoneInfo(name)) for day in (*days, days[-1] + DAY)]
+        near = ([noon(day + DAY * way) for way in (-1, 0, 1)] for day in days)
+        held = [
+            sum(start <= each < end for each in noons)
+            for noons, (start, end) in zip(near, pairwise(starts), strict=True)
+        ]
+        if found := [number for number in held if number != 1]:
+            others[name] = found
+    assert others == {"Pacific/Norfolk": [2, 0]}
 
 
 @pytest.mark.parametrize(
