@@ -87,7 +87,8 @@ SIGN_IN_FIELDS = frozenset({"signIn", "signUp", "refreshToken", "deleteMyAccount
 PASSWORD_FIELDS = frozenset({"signIn", "deleteMyAccount"})
 """What tries a password of the account that it names. A sign-up tries none: who knows an e-mail could use up its
 owner's attempts with it."""
-SEARCH_FIELDS = frozenset({"searchListings"})
+SEARCH_FIELDS = frozenset({"searchListings", "categories"})
+"""What asks the search engine. `categories` counts also where its answer is a kept one: counting comes first."""
 OUTSIDE_FIELDS = frozenset(
     {
         "createImageUpload",

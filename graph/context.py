@@ -30,6 +30,9 @@ from integrations.tracing import entry
 
 T = TypeVar("T")
 
+CategoryCounts: TypeAlias = tuple[tuple[str, int | None], ...]
+"""Each category with its number of listings, or None where that is not known."""
+
 SEEN_MAX = 1_024  # records that events of the last moments are about; one read serves all who are told of the event
 
 
@@ -52,6 +55,7 @@ class Desk:
     key_environment: str = keys.TEST
     webhook_loopback: bool = False
     seen: Once[Any] = field(default_factory=lambda: Once(SEEN_MAX))
+    categories: Once[CategoryCounts] = field(default_factory=lambda: Once(1))
 
 
 @dataclass(frozen=True, slots=True)

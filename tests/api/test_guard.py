@@ -167,6 +167,8 @@ async def test_t_p12_units_are_counted_by_user_by_address_and_by_what_is_asked(m
     limit(market.rig, search=2)
     assert [await _outcome(market.cleo, search) for _ in range(3)] == ["+", "+", "RATE_LIMITED"]
     assert await _outcome(market.cleo, page) == "+"
+    named = "{ a: categories { name } b: categories { name } }"
+    assert [await _outcome(market.guest, named) for _ in range(2)] == ["+", "RATE_LIMITED"]
     limit(market.rig, outside=2)
     replay = f'mutation {{ replayWebhookDelivery(input: {{id: "{market.ids.delivery}"}}) {{ __typename }} }}'
     sending = [

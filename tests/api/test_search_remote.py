@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ from integrations.local.search import LocalSearch
 from resolvers import search
 from settings import Settings, SettingsError, require_startable
 from tests.api.api import Json, Market, Person, Rig, open_market
-from tests.api.test_search import CATEGORIES, a_numbered, find, ids
+from tests.api.test_search import CATEGORIES, a_numbered, categories, find, ids
 from tests.integrations.algolia_stand_in import APP, KEY, Answer, Asked, StandIn, be_patient, standing_in
 from tests.nouns import NOW, an_agent
 
@@ -71,8 +73,7 @@ def stand_in_of(market: Market) -> StandIn:
 async def counted(market: Market) -> tuple[int, int, int]:
     """Hits, listings by category and listings by rank, as the engine counts them."""
     found = await find(market.guest, "coach")
-    categories = (await market.guest.ask(CATEGORIES))["categories"]
-    named = [each["listingCount"] for each in categories if each["name"] == "Coaching"]
+    named = [each["listingCount"] for each in await categories(market.rig) if each["name"] == "Coaching"]
     facet = {each["name"]: sum(row["count"] for row in each["values"]) for each in found["facets"]}
     assert (found["degraded"], len(ids(found))) == (False, found["totalCount"])
     return found["totalCount"], sum(named), facet["rank"]
@@ -122,6 +123,34 @@ async def test_hires_and_ratings_reach_the_engine_by_the_round(remote: Market) -
     part = {"objectID": remote.ids.listing, "rating_count": 1, **figures}
     assert batches == [{"requests": [{"action": "partialUpdateObjectNoCreate", "body": part}]}]
     assert await mirror_of(remote).reconcile(NOW) == 0
+
+
+async def test_categories_are_asked_for_once_in_ten_seconds_whoever_asks(remote: Market) -> None:
+    """Each question to the engine is paid. The answers are alike, and a publication is in them within seconds."""
+    told = {"categories": [{"name": "Coaching", "listingCount": 1}]}
+    asked, people = stand_in_of(remote).searches(), (remote.guest, remote.eve, remote.ada)
+    remote.rig.now = NOW  # ten seconds begin
+    assert await asyncio.gather(*(who.ask(CATEGORIES) for who in people for _ in range(5))) == [told] * 15
+    listing = await remote.rig.get(LISTINGS, remote.ids.listing)
+    await remote.rig.put(LISTINGS, replace(listing, categories=("Carry", "Coaching")))
+    await mirror_of(remote).bring([listing.id])
+    remote.rig.now += timedelta(seconds=9)
+    assert await remote.guest.ask(CATEGORIES) == told
+    assert stand_in_of(remote).searches() - asked == 1
+    remote.rig.now += timedelta(seconds=1)
+    told = {"categories": [{"name": name, "listingCount": 1} for name in ("Carry", "Coaching")]}
+    assert [await who.ask(CATEGORIES) for who in people] == [told] * 3
+    assert stand_in_of(remote).searches() - asked == 2
+
+
+async def test_categories_without_the_engine_are_read_once_in_ten_seconds(remote: Market) -> None:
+    stand_in_of(remote).trouble = lambda asked: Answer(503, {"message": "down"})
+    with remote.rig.backend.measure() as counts:
+        for who in (remote.guest, remote.eve, remote.guest):
+            assert await who.ask(CATEGORIES) == {"categories": [{"name": "Coaching", "listingCount": None}]}
+    assert counts.rpcs == 1
+    stand_in_of(remote).trouble = lambda asked: None
+    assert await categories(remote.rig) == [{"name": "Coaching", "listingCount": 1}]
 
 
 async def test_a_change_is_not_lost_while_the_engine_is_down(remote: Market) -> None:
