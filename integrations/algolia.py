@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from http import HTTPStatus
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 import orjson
@@ -31,8 +32,8 @@ BATCH = 1_000  # records in one request, at 10 KB at most
 
 
 class AlgoliaSearch:
-    """A `SearchMirror`. The key may search, add and delete objects, browse, and edit settings, of the index, its
-    replicas and its temporary copies (`<index>*`). `site` points at a stand-in instead of Algolia."""
+    """A `SearchMirror`. The key may search, add and delete objects, browse, and read and edit settings, of the index,
+    its replicas and its temporary copies (`<index>*`). `site` points at a stand-in instead of Algolia."""
 
     def __init__(
         self,
@@ -72,13 +73,37 @@ class AlgoliaSearch:
 
     async def replace_all(self, documents: Sequence[SearchDocument]) -> None:
         """Fill a temporary index and move it over this one: its replicas follow, and no search sees a part."""
+        await self.configure()  # the temporary index has its settings from this one
 
         async def rebuild() -> None:
-            await self._configure()
             records = (index.record_of(document) for document in documents)
             await self._client.replace_all_objects(self._name, records, batch_size=BATCH)
 
         await self._write(rebuild, seconds_max=REBUILD_SECONDS_MAX)
+
+    async def configure(self) -> dict[str, list[str]]:
+        """As `SearchMirror` has it. The index, its replicas and all their settings are there afterwards.
+
+        They are compared, and not just sent: sending is a paid operation for each replica (support.algolia.com,
+        "operations on replica indices") and may index every record anew. Whatever is not equal counts as other, so that
+        no difference is overlooked; a value that Algolia gave back in another form than it got would be sent with every
+        round, whose log names it, and would do no more harm than that.
+        """
+        told: list[tuple[str, Record]] = [(self._name, index.settings(self._name))]  # first: it makes its replicas
+        told += [(index.replica(self._name, sort), index.replica_settings(self._name, sort)) for sort in ORDERS]
+        others: dict[str, list[str]] = {}
+
+        async def compare() -> None:
+            for name, wanted in told:
+                held = await self._settings(name)
+                differing = [each for each, value in wanted.items() if held.get(each) != value]
+                if differing:
+                    task = await self._client.set_settings(name, wanted)
+                    await self._client.wait_for_task(name, task.task_id)
+                    others[name] = differing
+
+        await self._write(compare, seconds_max=REBUILD_SECONDS_MAX)  # new settings may index every record anew
+        return others
 
     async def held(self) -> dict[str, Held]:
         found: dict[str, Held] = {}
@@ -90,9 +115,8 @@ class AlgoliaSearch:
                 found[row["objectID"]] = Held(str(row.get("mark")), figures)
 
         async def browse() -> None:
-            if await self._client.index_exists(self._name):
-                asked = {"attributesToRetrieve": ["mark", *index.FIGURES], "hitsPerPage": BATCH}
-                await self._client.browse_objects(self._name, take, asked)  # type: ignore[arg-type]
+            asked = {"attributesToRetrieve": ["mark", *index.FIGURES], "hitsPerPage": BATCH}
+            await self._client.browse_objects(self._name, take, asked)  # type: ignore[arg-type]
 
         await self._write(browse, seconds_max=REBUILD_SECONDS_MAX)
         return found
@@ -119,13 +143,18 @@ class AlgoliaSearch:
     async def close(self) -> None:
         await self._client.close()
 
-    async def _configure(self) -> None:
-        """Give the index and each of its orders their settings; the index is there afterwards."""
-        told: list[tuple[str, Record]] = [(self._name, index.settings(self._name))]
-        told += [(index.replica(self._name, sort), index.replica_settings(self._name, sort)) for sort in ORDERS]
-        for name, wanted in told:
-            task = await self._client.set_settings(name, wanted)
-            await self._client.wait_for_task(name, task.task_id)
+    async def _settings(self, name: str) -> Record:
+        """What an index has, without what is null; nothing for one that is not there."""
+        from algoliasearch.http.exceptions import RequestException
+
+        try:
+            # Version 1 is for older clients, and brings all synonyms along (REST, `getVersion`).
+            answer = await self._client.get_settings_with_http_info(name, get_version=2)
+        except RequestException as problem:
+            if problem.status_code != HTTPStatus.NOT_FOUND:
+                raise
+            return {}
+        return cast("Record", orjson.loads(answer.raw_data or b"{}"))
 
     async def _write(self, work: Callable[[], Awaitable[object]], *, seconds_max: float = WRITE_SECONDS_MAX) -> None:
         await self._ask(work, seconds_max=seconds_max, is_read=False)

@@ -64,7 +64,8 @@ _DIGITS = str.maketrans("abcdefghjkmnpqrstvwxyz", "abcdefghijklmnopqrstuv")  # C
 
 
 def settings(index: str) -> Record:
-    """Of the index itself, which answers by relevance."""
+    """Of the index itself, which answers by relevance. A setting that leaves this table is left as it was: to take one
+    back, name it with None, which is its default."""
     return {
         "searchableAttributes": ["unordered(title)", "unordered(names)", "unordered(description)"],
         "attributesForFaceting": [
@@ -92,10 +93,10 @@ def settings(index: str) -> Record:
 
 
 def replica_settings(index: str, sort: ListingSort) -> Record:
-    """Of the replica that answers in one order, whatever the words."""
+    """Of the replica that answers in one order, whatever the words: its ranking has no place for a custom one."""
     way = "asc" if sort is ListingSort.PRICE_LOW else "desc"
     shared = {name: value for name, value in settings(index).items() if name not in ("replicas", "customRanking")}
-    return {**shared, "ranking": [f"{way}({name})" for name in (*ORDERS[sort], *TIE)], "customRanking": []}
+    return {**shared, "ranking": [f"{way}({name})" for name in (*ORDERS[sort], *TIE)]}
 
 
 def replica(index: str, sort: ListingSort) -> str:

@@ -326,11 +326,14 @@ class Held:
 class SearchMirror(SearchGateway, Protocol):
     """An engine apart from this process: it is told of each change by a task, and compared by a round."""
 
+    async def configure(self) -> dict[str, list[str]]:
+        """Give it the settings that searches rely on, where it has others; gives the names of those, by index."""
+
     async def update_figures(self, documents: Sequence[SearchDocument]) -> None:
         """Renew the figures alone, of those of these documents that it holds."""
 
     async def held(self) -> dict[str, Held]:
-        """All that it holds, by listing."""
+        """All that it holds, by listing. Configure it before."""
 
     def holding(self, document: SearchDocument) -> Held:
         """What it holds once it was given the document."""

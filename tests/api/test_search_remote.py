@@ -50,14 +50,19 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def remote(data: Path) -> AsyncIterator[Market]:
+async def fresh(data: Path) -> AsyncIterator[Market]:
+    """A store whose engine has never heard of it."""
     async with standing_in() as stand_in:
         rig = Remote(data, stand_in)
         await rig.start()
-        market = await open_market(rig)
-        await mirror_of(market).reconcile(NOW)
-        yield market
+        yield await open_market(rig)
         await rig.stop()
+
+
+@pytest_asyncio.fixture
+async def remote(fresh: Market) -> Market:
+    await mirror_of(fresh).reconcile(NOW)
+    return fresh
 
 
 def mirror_of(market: Market) -> Mirror:
@@ -77,6 +82,34 @@ async def counted(market: Market) -> tuple[int, int, int]:
     facet = {each["name"]: sum(row["count"] for row in each["values"]) for each in found["facets"]}
     assert (found["degraded"], len(ids(found))) == (False, found["totalCount"])
     return found["totalCount"], sum(named), facet["rank"]
+
+
+async def test_a_fresh_store_has_facets_and_orders_from_the_round_after_its_first_publication_on(
+    fresh: Market,
+) -> None:
+    """The first record makes the index, with settings of Algolia's own, and nothing differs but those."""
+    listing_id, guest = fresh.ids.listing, fresh.guest
+    await mirror_of(fresh).bring([listing_id])  # as the task of the publication does
+    found = await find(guest, "coach")
+    assert (ids(found), found["degraded"], [each["values"] for each in found["facets"]]) == (
+        [listing_id],
+        False,
+        [[]] * 5,
+    )
+    assert (await find(guest, sort="NEWEST"))["degraded"] is True  # no such order yet
+    assert await categories(fresh.rig) == [{"name": "Coaching", "listingCount": None}]
+    assert await mirror_of(fresh).reconcile(NOW) == 0
+    for sort in ("RELEVANCE", "POPULAR", "RATING", "NEWEST", "PRICE_LOW", "PRICE_HIGH"):
+        found = await find(guest, "coach", sort=sort, filter={"game": "chess", "maxPrice": 6_000})
+        assert (ids(found), found["degraded"], found["totalCount"]) == ([listing_id], False, 1), sort
+        assert {each["name"]: each["values"] for each in found["facets"]} == {
+            "game": [{"value": "Chess", "count": 1}],
+            "category": [{"value": "Coaching", "count": 1}],
+            "rank": [{"value": "BRONZE", "count": 1}],
+            "type": [{"value": "SPECIALIST", "count": 1}],
+            "language": [{"value": "es-MX", "count": 1}],
+        }
+    assert await categories(fresh.rig) == [{"name": "Coaching", "listingCount": 1}]
 
 
 async def test_t_z10_what_people_change_reaches_the_engine_by_its_task(remote: Market) -> None:

@@ -16,6 +16,7 @@ from firestore.backend import Write
 from firestore.collections import LISTINGS
 from functions import search_mirror
 from functions.search_mirror import Mirror
+from integrations import algolia_index as index
 from integrations.algolia import AlgoliaSearch
 from tests.firestore.market import Market
 from tests.integrations.algolia_stand_in import APP, KEY, StandIn, be_patient, standing_in
@@ -50,6 +51,11 @@ class Stand:
             if each.path.endswith("/batch")
         ]
 
+    def configured(self) -> list[str]:
+        """Which index was sent its settings, since the last call."""
+        asked, self.stand_in.asked = self.stand_in.asked, []
+        return [each.path.split("/")[3] for each in asked if each.method == "PUT"]
+
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,6 +84,28 @@ async def test_an_engine_that_holds_nothing_is_filled_and_then_left_alone(stand:
     assert (temporary.startswith("listings_tmp_"), actions) == (True, ["addObject"] * 12)
     assert await stand.mirror.reconcile(NOW) == 0
     assert stand.batches() == []
+
+
+async def test_the_round_sends_settings_that_differ_and_nothing_else(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a newer code, and those that somebody changed by hand; the index first, since it makes its replicas."""
+    indices = ["listings", *(f"listings_{sort.value.lower()}" for sort in index.ORDERS)]
+    held = stand.stand_in.settings
+    await stand.put(*(a_found(number) for number in range(12)))
+    await stand.mirror.reconcile(NOW)
+    assert stand.configured() == indices
+    monkeypatch.setattr(index, "SPELLINGS_MAX", 250)
+    for expected in (indices, []):
+        assert await stand.mirror.reconcile(NOW) == 0
+        assert stand.configured() == expected
+    assert [held[name]["maxValuesPerFacet"] for name in indices] == [250] * 6
+    held["listings_rating"]["ranking"] = ["typo"]
+    held["listings_newest"]["distinct"] = True  # nothing of ours
+    for expected in (["listings_rating"], []):
+        assert await stand.mirror.reconcile(NOW) == 0
+        assert stand.configured() == expected
+    assert held["listings_rating"]["ranking"][0] == "desc(rating_milli)"
 
 
 async def test_the_round_mends_what_differs_and_nothing_else(stand: Stand) -> None:

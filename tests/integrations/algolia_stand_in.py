@@ -2,6 +2,7 @@
 settings, replicas, batches, tasks, copy and move, browsing, and searches with their filters, typos, order and facets.
 
 What the documentation forbids it refuses: a filter on what is not declared, a record of more than 10 KB, a wrong key.
+An index comes into being with the first thing that is sent to it, with the settings that all have by default.
 """
 
 from __future__ import annotations
@@ -24,6 +25,22 @@ from integrations import algolia
 APP, KEY = "APPID", "canary-write-key-0123456789"
 RECORD_BYTES_MAX, QUERY_BYTES_MAX = 10_000, 512
 PAGE_MAX = 1_000
+DEFAULTS = {
+    "searchableAttributes": None,  # all of them
+    "attributesForFaceting": None,  # none
+    "numericAttributesForFiltering": None,  # all numbers
+    "ranking": ["typo", "geo", "words", "filters", "proximity", "attribute", "exact", "custom"],
+    "customRanking": None,
+    "replicas": None,
+    "queryType": "prefixLast",
+    "typoTolerance": True,
+    "minWordSizefor1Typo": 4,
+    "minWordSizefor2Typos": 8,
+    "hitsPerPage": 20,
+    "maxValuesPerFacet": 100,
+    "paginationLimitedTo": 1_000,
+}
+"""Settings of an index that was given none (algolia.com/doc/api-reference/settings-api-parameters)."""
 Json = Any
 
 
@@ -104,17 +121,19 @@ class StandIn:
             case "POST", [name, "operation"]:
                 return self._operate(name, asked.body)
             case "PUT", [name, "settings"]:
-                self.settings[name] = asked.body
-                self.records.setdefault(name, {})
+                self._make(name)
+                self.settings[name] |= asked.body
                 for each in asked.body.get("replicas", ()):
-                    self.settings.setdefault(each, {})
+                    # One that is new begins with all that its index has; one that is there keeps its settings.
+                    self.settings.setdefault(each, {**self.settings[name], "replicas": None})
                 return self._task()
             case "GET", [name, "settings"]:
-                return self.settings[name]
+                return {key: value for key, value in self.settings[name].items() if value is not None}
             case "GET", [_, "task", _]:
                 return {"status": "published", "pendingTask": False}
             case "DELETE", [name]:
                 self.records.pop(name, None)
+                self.settings.pop(name, None)
                 return {**self._task(), "deletedAt": "2026-03-01T12:00:00Z"}
         raise Refused(f"{asked.method} {asked.path} is not known here")
 
@@ -122,8 +141,13 @@ class StandIn:
         self.tasks += 1
         return {"taskID": self.tasks, "updatedAt": "2026-03-01T12:00:00Z"}
 
+    def _make(self, name: str) -> None:
+        self.settings.setdefault(name, dict(DEFAULTS))
+        self.records.setdefault(name, {})
+
     def _batch(self, name: str, requests: list[Json]) -> Json:
-        held = self.records.setdefault(name, {})
+        self._make(name)
+        held = self.records[name]
         for each in requests:
             body = each["body"]
             if len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()) > RECORD_BYTES_MAX:
@@ -148,10 +172,10 @@ class StandIn:
             if told.get("scope") is None:
                 raise Refused("only settings are copied here")
             # Replicas stay with their index.
-            self.settings[to] = {key: value for key, value in self.settings[name].items() if key != "replicas"}
+            self.settings[to] = {**self.settings.get(name, DEFAULTS), "replicas": None}
             self.records.setdefault(to, {})
         else:
-            replicas = self.settings[to].get("replicas", [])
+            replicas = self.settings[to]["replicas"]
             self.settings[to] = {**self.settings.pop(name), "replicas": replicas}
             self.records[to] = self.records.pop(name)
         return self._task()
@@ -166,12 +190,13 @@ class StandIn:
 
     def search(self, name: str, asked: Json) -> Json:
         settings, held = self.settings[name], self._held(name)
-        facets = {_bare(each) for each in settings["attributesForFaceting"]}
+        declared = settings["attributesForFaceting"] or ()
+        filters = {_bare(each) for each in declared}
         if len(asked["query"].encode()) > QUERY_BYTES_MAX:
             raise Refused("query too long")
         for each in asked.get("facetFilters", ()):
             for one in each:
-                if one.partition(":")[0] not in facets:
+                if one.partition(":")[0] not in filters:
                     raise Refused(f"{one} is not declared in attributesForFaceting")
         found = []
         for record in held.values():
@@ -188,7 +213,8 @@ class StandIn:
         rows = [record for _, record in found][: settings["paginationLimitedTo"]][start : start + count]
         answer = {"hits": [_retrieved(each, asked["attributesToRetrieve"]) for each in rows], "nbHits": len(found)}
         if "facets" in asked:
-            counted = {each: _counts([record for _, record in found], each) for each in asked["facets"]}
+            shown = [each for each in asked["facets"] if each in declared]
+            counted = {each: _counts([record for _, record in found], each) for each in shown}
             most = settings["maxValuesPerFacet"]
             answer["facets"] = {each: dict(counts.most_common(most)) for each, counts in counted.items() if counts}
         return answer
@@ -196,7 +222,7 @@ class StandIn:
     def _held(self, name: str) -> dict[str, Json]:
         """A replica holds what its index holds."""
         for primary, settings in self.settings.items():
-            if name in settings.get("replicas", ()):
+            if name in (settings["replicas"] or ()):
                 return self.records[primary]
         return self.records[name]
 
@@ -226,7 +252,8 @@ class Match:
 
 def _match(record: Json, words: list[str], settings: Json) -> Match | None:
     """How well all the words are found, the last as a beginning; None where one is not."""
-    texts = [record[_bare(name)].split() for name in settings["searchableAttributes"]]
+    searched = settings["searchableAttributes"] or [name for name, value in record.items() if isinstance(value, str)]
+    texts = [record[_bare(name)].split() for name in searched]
     typos, attributes, exact = 0, [0] if not words else [], 0
     for place, word in enumerate(words):
         prefix = settings["queryType"] == "prefixLast" and place == len(words) - 1
@@ -278,7 +305,8 @@ def _is_facet(record: Json, told: str) -> bool:
 
 def _is_number(record: Json, told: str, settings: Json) -> bool:
     found = re.fullmatch(r"(\w+?)(<=|>=|<|>|=)(-?\d+)", told)
-    if found is None or found[1] not in settings["numericAttributesForFiltering"]:
+    declared = settings["numericAttributesForFiltering"]
+    if found is None or (declared is not None and found[1] not in declared):
         raise Refused(f"{told} is no filter on a declared number")
     held, number = record[found[1]], int(found[3])
     assert abs(number) < 2**31, "numbers stay where no engine rounds them"
@@ -295,12 +323,14 @@ def _rank(record: Json, match: Match, settings: Json) -> tuple[int, ...]:
                 rank.append(match.typos)
             case "words":
                 rank.append(0)  # all of them, or it is no hit
+            case "geo" | "filters" | "proximity":
+                rank.append(0)  # nothing here tells records apart by them
             case "attribute":
                 rank.append(match.attribute)
             case "exact":
                 rank.append(-match.exact)
             case "custom":
-                rank += [_key(record, each) for each in settings["customRanking"]]
+                rank += [_key(record, each) for each in settings["customRanking"] or ()]
             case _:
                 rank.append(_key(record, criterion))
     return tuple(rank)
