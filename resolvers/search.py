@@ -21,7 +21,7 @@ from graph.types.search import Category, Facet, ListingSearchConnection
 from resolvers.listings import ListingFilter, read_filter
 
 ENGINE_SECONDS = 1.0  # an engine that takes longer is away: the store answers within its own two
-CATEGORIES_SECONDS = 10  # a publication is found within seconds, and a process asks the paid engine six times a minute
+CATEGORIES_SECONDS = 1  # what is published or withdrawn is seen within two; a process asks the paid engine once in it
 RELEVANCE_PARTS = 3  # of a place by relevance: score, hires, id. The store's own order by hires has two
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ async def search_listings(
 
 async def categories(info: Info) -> list[Category]:
     """The categories of the listings on offer, in the order of the alphabet, each with its number of listings where
-    that is known; up to 10 seconds old.
+    that is known; up to a second old.
 
     No RPC; without the engine one, for the categories of the most hired listings. Once for all who ask in that time.
     """
