@@ -47,7 +47,8 @@ class TopReview:
 class Listing:
     """`labels` are the folded games, categories and tags for a search; `rating_milli` is the mean rating in
     thousandths, rounded down, for the order. Both follow from other fields. `version` counts what people changed.
-    `shelved` is the status that the listing has again once its owner, who is suspended, is reinstated. A moderator
+    `shelved` is the status that the listing has again once its owner, who is suspended, is reinstated; `held_from` the
+    one that it has again once a moderator, who holds it back, lifts that, and None where nobody does. A moderator
     decided on it last at `judged_at`.
     """
 
@@ -73,6 +74,7 @@ class Listing:
     updated_at: datetime
     status_reason: str | None = None
     shelved: ListingStatus | None = None
+    held_from: ListingStatus | None = None
     judged_at: datetime | None = None
     featured: bool = False
     total_hires: int = 0
@@ -279,11 +281,6 @@ def unpublish(listing: Listing, now: datetime) -> Listing:
     if listing.status in MODERATED:
         raise Conflict(f"The listing is {listing.status} by a moderator, and hidden already.")
     return revised(listing, replace(listing, status=ListingStatus.UNPUBLISHED), now)
-
-
-def withdraw(listing: Listing, now: datetime) -> Listing:
-    """Take it off the market because its agent is deleted; what a moderator said of it stays."""
-    return listing if listing.status in MODERATED else unpublish(listing, now)
 
 
 # ---- its figures

@@ -222,14 +222,17 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "de": ("{agent} wird geprüft", "Ein Moderator prüft das Angebot von {agent}: {reason}"),
     },
     "listing_lifted": {
-        "en": ("{agent} is back on the market", "A moderator lets the listing of {agent} back: {reason}"),
-        "es": ("{agent} vuelve al mercado", "Un moderador restablece el anuncio de {agent}: {reason}"),
-        "de": ("{agent} ist zurück auf dem Markt", "Ein Moderator gibt das Angebot von {agent} frei: {reason}"),
+        "en": ("{agent} is held back no more", "The listing of {agent} is again as you had it: {reason}"),
+        "es": ("{agent} ya no está retenido", "El anuncio de {agent} vuelve a estar como lo tenías: {reason}"),
+        "de": ("{agent} ist freigegeben", "Das Angebot von {agent} ist wieder, wie du es hattest: {reason}"),
     },
     "appeal_granted": {
-        "en": ("Your appeal was granted", "The listing of {agent} is back: {reason}"),
-        "es": ("Tu apelación ha sido aceptada", "El anuncio de {agent} vuelve: {reason}"),
-        "de": ("Deinem Einspruch wurde stattgegeben", "Das Angebot von {agent} ist zurück: {reason}"),
+        "en": ("Your appeal was granted", "The listing of {agent} is again as you had it: {reason}"),
+        "es": ("Tu apelación ha sido aceptada", "El anuncio de {agent} vuelve a estar como lo tenías: {reason}"),
+        "de": (
+            "Deinem Einspruch wurde stattgegeben",
+            "Das Angebot von {agent} ist wieder, wie du es hattest: {reason}",
+        ),
     },
     "appeal_upheld": {
         "en": ("Your appeal was declined", "The decision on the listing of {agent} stands: {reason}"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from domain import listings, moderation, users
+from domain import moderation, users
 from domain.errors import NotFound
 from domain.ids import Kind, is_id
 from domain.policy import Policy
@@ -182,7 +182,7 @@ class Accounts:
                     continue  # given away since it was found
                 after = moderation.shelve(before, now) if held else moderation.unshelve(before, now)
                 if agent.deleted_at is not None:
-                    after = listings.withdraw(after, now)
+                    after = moderation.withdraw(after, now)
                 if after != before:
                     tx.put(LISTINGS, after)
                     tell_search(tx, before, after)

@@ -138,7 +138,7 @@ class Agents:
             tx.put(AGENTS, deleted)
             listing = tx.get(LISTINGS, listings.listing_id(agent_id))
             if listing is not None:
-                withdrawn = listings.withdraw(listing, now)
+                withdrawn = moderation.withdraw(listing, now)
                 if withdrawn != listing:
                     tx.put(LISTINGS, withdrawn)
                     tell_search(tx, listing, withdrawn)
@@ -279,7 +279,7 @@ def _follow(tx: Tx, agent: Agent, now: datetime) -> None:
         return
     followed = listings.follow(listing, agent, now)
     if agent.owner_id != listing.owner_id:  # both are in good standing: the giver's shelf would not find it any more
-        followed = listings.withdraw(moderation.unshelve(followed, now), now)
+        followed = moderation.withdraw(moderation.unshelve(followed, now), now)
     if followed != listing:
         tx.put(LISTINGS, followed)
         tell_search(tx, listing, followed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from domain import appeals, listings, moderation
+from domain import appeals, moderation
 from domain.appeals import Appeal, AppealState
 from domain.errors import Conflict, NotFound
 from domain.ids import Kind, is_id
@@ -72,7 +72,7 @@ class Appeals:
             if lifted != listing:
                 agent = await tx.load(AGENTS, lifted.agent_id)
                 here = agent is not None and agent.deleted_at is None
-                lifted = lifted if here else listings.withdraw(lifted, now)
+                lifted = lifted if here else moderation.withdraw(lifted, now)
                 tx.put(LISTINGS, lifted)
                 tell_search(tx, listing, lifted)
                 if agent is not None and here:

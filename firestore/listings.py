@@ -276,7 +276,8 @@ class Listings:
                 await acts.record(tx, judge_id, judging.name, listing_id, reason, judging.now, facts)
             if moderation.judged(after) is not moderation.judged(before):
                 tx.tell(_judged(after, judging.now, self._policy))
-            if (after.status in PUBLIC) == (before.status in PUBLIC):
+            lifted = before.status in MODERATED and after.status not in MODERATED
+            if not lifted and (after.status in PUBLIC) == (before.status in PUBLIC):
                 return _put(tx, before, after)
             agent = await tx.load(AGENTS, before.agent_id)
             if agent is None or agent.deleted_at is not None:
@@ -286,16 +287,12 @@ class Listings:
         return await self._commits.run(body)
 
 
-TOLD = {
-    ListingStatus.SUSPENDED: "listing_suspended",
-    ListingStatus.UNDER_REVIEW: "listing_held",
-    ListingStatus.ACTIVE: "listing_lifted",
-}
+HELD_BACK = {ListingStatus.SUSPENDED: "listing_suspended", ListingStatus.UNDER_REVIEW: "listing_held"}
 
 
 def _judged(listing: Listing, now: datetime, policy: Policy) -> OutboxRow:
     """Tell the owner what was decided, and why."""
-    fact = (TOLD[moderation.judged(listing)], listing.id, listing.version)
+    fact = (HELD_BACK.get(moderation.judged(listing), "listing_lifted"), listing.id, listing.version)
     args = {"listing_id": listing.id, "agent": listing.agent_name, "reason": listing.status_reason or ""}
     return notice(NotificationKind.ACCOUNT, listing.owner_id, fact, now, policy.event_retention, args)
 

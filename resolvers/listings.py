@@ -83,7 +83,9 @@ class ResumeListingInput:
     listing_id: strawberry.ID
 
 
-@strawberry.input(description="ACTIVE lifts what SUSPENDED or UNDER_REVIEW holds back.")
+@strawberry.input(
+    description="ACTIVE lifts what SUSPENDED or UNDER_REVIEW holds back: then it is what its owner had made it."
+)
 class ModerateListingInput:
     listing_id: strawberry.ID
     status: ListingStatus

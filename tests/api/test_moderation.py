@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from domain.ledger import PLATFORM_FEES, PROMO, available
 from domain.reports import A_DAY_MAX
 from firestore.collections import AGENTS, LISTINGS, ORDERS, REPORTS, REVIEWS, SESSIONS, USERS
@@ -52,6 +54,49 @@ async def test_an_owner_appeals_and_is_heard(market: Market) -> None:
     kept = market.rig.state()["notifications"].values()
     texts = [each.data["text"] for each in kept if each.data["user_id"] == ada.user_id]
     assert {"listing_suspended", "appeal_granted"} <= set(texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "refusal"),
+    [("pauseListing", "PAUSED", "NOT_AVAILABLE"), ("unpublishAgent", "UNPUBLISHED", "NOT_FOUND")],
+)
+@pytest.mark.parametrize("appealed", [False, True])
+async def test_a_moderator_puts_nothing_on_the_market(
+    market: Market, name: str, own: str, refusal: str, appealed: bool
+) -> None:
+    """Lifted, a listing is what its owner had made it before the first hold."""
+    ids, ada, rig = market.ids, market.ada, market.rig
+    await ada.act(name, {"listingId": ids.listing} if name == "pauseListing" else {"agentId": ids.nova})
+    await _hold(market, "UNDER_REVIEW", "We look.")
+    await _hold(market)
+    for refused in ("pauseListing", "resumeListing"):
+        assert await ada.refused(refused, {"listingId": ids.listing}) == "CONFLICT"
+    await ada.act("updateListing", {"listingId": ids.listing, "title": "A better coach"})
+    if appealed:
+        asked = {"listingId": ids.listing, "text": "It does not."}
+        opened = (await ada.ask(APPEAL, input=asked))["appealListing"]["appeal"]["id"]
+        assert outcome(await _decide(market, opened, "GRANTED")) == "+"
+    else:
+        await _hold(market, "ACTIVE", "We looked again.")
+    listing = await rig.get(LISTINGS, ids.listing)
+    assert (listing.status, listing.title) == (own, "A better coach")
+    assert (await rig.get(AGENTS, ids.nova)).published is (own == "PAUSED")
+    assert await market.eve.refused("hireAgent", market.hire()) == refusal
+    await rig.drain()
+    told = [each.data["text"] for each in rig.state()["notifications"].values() if each.data["user_id"] == ada.user_id]
+    assert ("appeal_granted" if appealed else "listing_lifted") in told
+
+
+async def test_an_agent_given_away_while_it_is_held_back_comes_unpublished(market: Market) -> None:
+    """Its new owner has seen neither its texts nor its prices."""
+    rig, barred = market.rig, await market.rig.get(LISTINGS, market.ids.barred)
+    await market.ada.act("transferAgent", {"agentId": barred.agent_id, "toUserId": market.zoe.user_id})
+    assert (await rig.get(LISTINGS, barred.id)).status == "SUSPENDED"
+    await market.mia.act("moderateListing", {"listingId": barred.id, "status": "ACTIVE", "reason": "We looked again."})
+    lifted = await rig.get(LISTINGS, barred.id)
+    assert (lifted.owner_id, lifted.status) == (market.zoe.user_id, "UNPUBLISHED")
+    assert not (await rig.get(AGENTS, barred.agent_id)).published
+    assert await market.max.refused("hireAgent", {**market.hire(), "listingId": barred.id}) == "NOT_FOUND"
 
 
 async def _seize(market: Market, who: Person) -> None:

@@ -126,8 +126,6 @@ def test_what_the_owner_may_do_in_each_status() -> None:
             listings.resume(held, LATER)
         with pytest.raises(Conflict):
             listings.unpublish(held, LATER)
-        assert listings.withdraw(held, LATER) is held
-    assert listings.withdraw(active, LATER).status is ListingStatus.UNPUBLISHED
 
 
 def test_what_a_moderator_may_do() -> None:
@@ -138,6 +136,7 @@ def test_what_a_moderator_may_do() -> None:
     assert lifted.status is ListingStatus.ACTIVE
     hidden = moderation.moderate(a_listing(status=ListingStatus.UNPUBLISHED), ListingStatus.UNDER_REVIEW, "look", LATER)
     assert hidden.status is ListingStatus.UNDER_REVIEW
+    assert moderation.moderate(lifted, ListingStatus.ACTIVE, "appeal granted", LATER + HOUR) is lifted
     for status in (ListingStatus.PAUSED, ListingStatus.UNPUBLISHED):
         with pytest.raises(Conflict):
             moderation.moderate(a_listing(status=status), ListingStatus.ACTIVE, "go", LATER)
@@ -147,6 +146,39 @@ def test_what_a_moderator_may_do() -> None:
     assert moderation.feature(held, False, LATER) is held
     with pytest.raises(Conflict):
         moderation.feature(held, True, LATER)
+
+
+@pytest.mark.parametrize("own", [ListingStatus.ACTIVE, ListingStatus.PAUSED, ListingStatus.UNPUBLISHED])
+def test_a_lifted_listing_is_what_its_owner_had_made_it(own: ListingStatus) -> None:
+    """However often it was held back meanwhile, and whether or not its owner was suspended in between."""
+    judge = moderation.moderate
+    held = judge(a_listing(status=own), ListingStatus.UNDER_REVIEW, "look", LATER)
+    harder = judge(held, ListingStatus.SUSPENDED, "stolen art", LATER)
+    lifted = judge(harder, ListingStatus.ACTIVE, "sorry", LATER)
+    assert (lifted.status, lifted.held_from, lifted.status_reason) == (own, None, "sorry")
+    assert judge(lifted, ListingStatus.ACTIVE, "sorry", LATER + HOUR) is lifted
+    shelved = moderation.shelve(harder, LATER)
+    assert moderation.unshelve(judge(shelved, ListingStatus.ACTIVE, "sorry", LATER), LATER).status is own
+    inside = judge(moderation.shelve(a_listing(status=own), LATER), ListingStatus.SUSPENDED, "stolen art", LATER)
+    back = moderation.unshelve(inside, LATER)
+    assert (back.status, judge(back, ListingStatus.ACTIVE, "sorry", LATER).status) == (ListingStatus.SUSPENDED, own)
+
+
+def test_what_is_withdrawn_comes_back_by_no_lift() -> None:
+    active, withdraw = a_listing(), moderation.withdraw
+    gone = withdraw(active, LATER)
+    assert (gone.status, gone.held_from) == (ListingStatus.UNPUBLISHED, None)
+    held = moderation.moderate(active, ListingStatus.SUSPENDED, "stolen art", LATER)
+    withdrawn = withdraw(held, LATER)
+    assert withdrawn.status is ListingStatus.SUSPENDED
+    assert withdraw(withdrawn, LATER + HOUR) is withdrawn
+    assert moderation.moderate(withdrawn, ListingStatus.ACTIVE, "sorry", LATER).status is ListingStatus.UNPUBLISHED
+    shelved = withdraw(moderation.shelve(active, LATER), LATER)
+    assert shelved.status is ListingStatus.SUSPENDED
+    assert moderation.unshelve(shelved, LATER).status is ListingStatus.UNPUBLISHED
+    both = moderation.unshelve(withdraw(moderation.shelve(held, LATER), LATER), LATER)
+    assert both.status is ListingStatus.SUSPENDED
+    assert moderation.moderate(both, ListingStatus.ACTIVE, "sorry", LATER).status is ListingStatus.UNPUBLISHED
 
 
 def test_who_sees_a_listing() -> None:

@@ -243,7 +243,8 @@ async def test_a_deleted_agents_suspended_listing_stays_judged() -> None:
     await market.store(LISTINGS, a_listing(status=ListingStatus.SUSPENDED))
     await market.agents.delete(ADA, NOVA, LATER)
     kept = await market.read(LISTINGS, a_listing().id)
-    assert kept == a_listing(status=ListingStatus.SUSPENDED)
+    judged = a_listing(status=ListingStatus.SUSPENDED)
+    assert kept == replace(judged, held_from=ListingStatus.UNPUBLISHED, version=2, updated_at=LATER)
 
 
 def test_refusals_are_answers() -> None:

@@ -20,10 +20,11 @@ from domain.pricing import Pricing
 from domain.users import Role, Viewer
 from firestore import collections as all_collections
 from firestore import indexes
+from firestore.backend import Write
 from firestore.cloud import CloudBackend
 from firestore.collections import AGENTS, LISTINGS, USERS
 from firestore.paging import Position, dump, load
-from firestore.records import Collection
+from firestore.records import Collection, encode
 from tests.emulators import start_local
 from tests.firestore.market import Market
 from tests.nouns import ADA, EVE, HOUR, MAX, NOW, SECOND, a_listing, a_user, agent_id, an_agent, an_offer
@@ -95,6 +96,29 @@ async def test_a_moderator_hides_and_lifts() -> None:
     with market.costs(rpcs=2, writes=2):
         assert (await market.listings.feature(MODERATOR, listing.id, True, LATER)).featured
     assert [one.id for one in await market.listings.featured(10)] == [listing.id]
+
+
+async def test_what_was_off_the_market_comes_back_off_the_market() -> None:
+    """The agent is published with it, and it is told anew to the engine only where a search would find it."""
+    market = Market()
+    _, listing = await market.opened()
+    await market.listings.unpublish(ADA, NOVA, LATER)
+    await market.listings.moderate(MODERATOR, listing.id, ListingStatus.UNDER_REVIEW, "look", LATER)
+    with market.costs(rpcs=3, writes=3):
+        lifted = await market.listings.moderate(MODERATOR, listing.id, ListingStatus.ACTIVE, "fine", LATER)
+    assert (lifted.status, await agent_of(market)) == (ListingStatus.UNPUBLISHED, (False, listing.id))
+
+
+async def test_what_an_older_version_held_back_is_lifted_onto_the_market() -> None:
+    market = Market()
+    _, listing = await market.opened()
+    held = await market.listings.moderate(MODERATOR, listing.id, ListingStatus.SUSPENDED, "stolen", LATER)
+    data = encode(held)
+    assert data.pop("held_from") == "ACTIVE"
+    await market.backend.commit([Write(LISTINGS.at(held.id), data)])
+    await market.listings.moderate(MODERATOR, listing.id, ListingStatus.UNDER_REVIEW, "look", LATER)
+    lifted = await market.listings.moderate(MODERATOR, listing.id, ListingStatus.ACTIVE, "fine", LATER)
+    assert (lifted.status, await agent_of(market)) == (ListingStatus.ACTIVE, (True, listing.id))
 
 
 async def test_refusals_change_nothing() -> None:
