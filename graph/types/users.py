@@ -89,9 +89,11 @@ class User(Node):
     async def nationality(self, info: Info) -> str | None:
         return self.record.nationality if await info.context.sees(self.record, users.shows_profile) else None
 
-    @strawberry.field
+    @strawberry.field(description="Zeros, and no rating, where the user's privacy preferences say so.")
     async def stats(self, info: Info) -> SellerStats:
-        seller = await info.context.loaders.one(SELLERS, self.record.id) or Seller(self.record.id)
+        shown = await info.context.sees(self.record, users.shows_profile)
+        known = await info.context.loaders.one(SELLERS, self.record.id) if shown else None
+        seller = known or Seller(self.record.id)
         return SellerStats(
             total_hires=seller.total_hires,
             average_rating=seller.average_rating,

@@ -232,11 +232,14 @@ async def test_t_z02_a_creator_earns_of_sessions_that_it_does_not_read(market: M
 async def test_t_z02_a_profile_that_is_hidden_shows_the_name_alone(market: Market) -> None:
     user = await market.rig.get(USERS, market.ada.user_id)
     await market.rig.put(USERS, type(user)(**{**_fields(user), "preferences": Preferences(show_profile=False)}))
-    query = "query ($id: ID!) { user(id: $id) { displayName avatarUrl nationality } }"
+    query = """query ($id: ID!) { user(id: $id) { displayName avatarUrl nationality
+        stats { totalHires averageRating ratingCount } } }"""
     picture = f"http://127.0.0.1:8000/images/616461{'0' * 58}.webp"
-    shown = {"displayName": "Ada", "avatarUrl": picture, "nationality": "Mexican"}
+    stats = {"totalHires": 3, "averageRating": 5.0, "ratingCount": 1}
+    shown = {"displayName": "Ada", "avatarUrl": picture, "nationality": "Mexican", "stats": stats}
     heard = {who.name: (await who.ask(query, id=market.ada.user_id))["user"] for who in _everybody(market)}
-    hidden = {"displayName": "Ada", "avatarUrl": None, "nationality": None}
+    nothing = {"totalHires": 0, "averageRating": None, "ratingCount": 0}
+    hidden = {"displayName": "Ada", "avatarUrl": None, "nationality": None, "stats": nothing}
     assert heard == {**dict.fromkeys(heard, hidden), "ada": shown, "mia": shown, "root": shown}
     edge = "query ($id: ID!) { listing(id: $id) { owner { avatarUrl } agent { owner { nationality } } } }"
     assert await market.eve.ask(edge, id=market.ids.listing) == {
