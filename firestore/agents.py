@@ -120,7 +120,8 @@ class Agents:
         return await self._commits.run(body)
 
     async def delete(self, viewer_id: str, agent_id: str, now: datetime) -> Agent:
-        """Delete for good in the eyes of all; what refers to it stays readable. Three RPCs, one to three writes.
+        """Delete for good in the eyes of all, with its picture; what refers to it stays readable. Three RPCs, one to
+        four writes.
 
         Raises NotFound, AgentInUse while a session of it is not settled. A hire that commits in the same moment runs
         to its end at its frozen terms.
@@ -134,8 +135,9 @@ class Agents:
                 return before  # our own commit, whose reply was lost
             agent = require_owned(before, viewer_id)
             await self._require_idle(tx, agent)
-            deleted = replace(agent, deleted_at=now, published=False, updated_at=now)
+            deleted = replace(agent, image=None, deleted_at=now, published=False, updated_at=now)
             tx.put(AGENTS, deleted)
+            drop(tx, agent.image, None, now)
             listing = tx.get(LISTINGS, listings.listing_id(agent_id))
             if listing is not None:
                 withdrawn = moderation.withdraw(listing, now)

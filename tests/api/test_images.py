@@ -132,6 +132,24 @@ async def test_an_avatar_replaces_the_one_before_which_goes_a_day_later(market: 
     assert set((market.rig.settings.data_dir / "storage/uploads").glob("*")) <= kept
 
 
+async def test_a_deleted_agents_picture_goes_a_day_later_and_another_of_the_same_bytes_stays(market: Market) -> None:
+    shown = {}
+    for agent_id in (market.ids.draft, market.ids.hidden):
+        begun = await begin(market.ada, picture(), purpose="AGENT", agentId=agent_id)
+        assert await put(market, begun, picture()) == 200
+        shown[agent_id] = (await finish(market.ada, begun))["data"]["completeImageUpload"]["imageUrl"]
+    gone, stays = shown.values()
+    assert gone != stays
+    await market.ada.act("deleteAgent", {"id": market.ids.draft})
+    assert (await market.rig.get(AGENTS, market.ids.draft)).image is None
+    await market.rig.drain()
+    assert (await seen(market, gone)).status_code == 200  # pages that were read a moment ago still name it
+    market.rig.now = NOW + DAY
+    await market.rig.drain()
+    assert [(await seen(market, url)).status_code for url in (gone, stays)] == [404, 200]
+    assert (await seen(market, begun["publicUrl"])).status_code == 307
+
+
 @pytest.mark.parametrize(
     ("content", "content_type"),
     [
