@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,6 +11,7 @@ from domain.errors import InvalidConfiguration, NotFound
 from domain.users import Viewer
 
 AGENTS_MAX = 200  # of one owner: more than a studio offers, a list that one can look through, and 2 MB of instructions
+DELETED_NAME = "Deleted agent"  # what others see of one whose owner's account was erased
 
 
 class Rank(StrEnum):
@@ -255,6 +256,32 @@ def _check_model(at: str, config: ModelConfig, limits: ProviderLimits) -> list[P
         message = f"{config.model} gives 1 to {model.max_output_tokens} tokens."
         problems.append(Problem(f"{at}.maxOutputTokens", message))
     return problems
+
+
+# ---- what is left of one whose owner's account was erased
+
+
+def forget(agent: Agent) -> Agent:
+    """The agent without its owner's words and picture: its kind, games and models stay, which sessions and books tell
+    of."""
+    special = agent.specialization
+    return replace(
+        agent,
+        name=DELETED_NAME,
+        image=None,
+        configuration=_wordless(agent.configuration),
+        specialization=None if special is None else replace(special, focus=""),
+    )
+
+
+def forget_version(version: AgentVersion) -> AgentVersion:
+    """As `forget`, of what the agent was."""
+    return replace(version, configuration=_wordless(version.configuration))
+
+
+def _wordless(configuration: AgentConfiguration) -> AgentConfiguration:
+    """A voice goes too: its id may be of the person's own."""
+    return replace(configuration, instructions=None, voice_id=None)
 
 
 # ---- who sees it

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from domain import pricing, texts
-from domain.agents import Agent, AgentType, Catalogue, Rank, check_agent
+from domain.agents import DELETED_NAME, Agent, AgentType, Catalogue, Rank, check_agent
 from domain.errors import Conflict, NotFound, NotPublishable
 from domain.ids import Kind, derived_id
 from domain.pricing import Pricing
@@ -281,6 +281,12 @@ def unpublish(listing: Listing, now: datetime) -> Listing:
     if listing.status in MODERATED:
         raise Conflict(f"The listing is {listing.status} by a moderator, and hidden already.")
     return revised(listing, replace(listing, status=ListingStatus.UNPUBLISHED), now)
+
+
+def forget(listing: Listing) -> Listing:
+    """The listing without its owner's words, where the account was erased; its figures and prices stay."""
+    bare = replace(listing, title=DELETED_NAME, description="", tags=(), categories=(), agent_name=DELETED_NAME)
+    return _labelled(bare)
 
 
 # ---- its figures

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from domain import erasure, users, wallets
+from domain import agents, erasure, listings, users, wallets
 from domain.erasure import FORFEIT_NOTE, Affairs, Erasure
 from domain.errors import Unauthenticated
 from domain.ids import Kind, derived_id, fingerprint
@@ -24,10 +24,13 @@ from domain.wallets import Wallet
 from firestore.backend import Backend, Conflict, Filter, Query, Snapshot, Unclear, Value, Write
 from firestore.collections import (
     ACCRUALS,
+    AGENT_VERSIONS,
+    AGENTS,
     API_KEYS,
     APPEALS,
     ERASURES,
     KEY_RINGS,
+    LISTINGS,
     NOTIFICATION_BOXES,
     ORDERS,
     PAYOUT_ACCOUNTS,
@@ -45,7 +48,7 @@ from firestore.keys import ring_of
 from firestore.ledger import enter, wallet_of
 from firestore.legible import legible
 from firestore.outbox import row
-from firestore.personal import FORGOTTEN
+from firestore.personal import FORGOTTEN, SOME
 from firestore.pictures import drop
 from firestore.records import Collection, R
 
@@ -123,18 +126,49 @@ class Erasures:
         """Take away what else names the user, or speaks for them. Doing so again changes nothing.
 
         It ends, since a deleted account makes no further documents. A rating stays, as part of its listing's sums; its
-        words go. Agents stay as their hirers' sessions name them: `Agents.delete` takes them off the market.
+        words go. Agents are `clear_agents`'.
         """
         for collection in FORGOTTEN:
             async for page in self._pages(Query(collection.name, (Filter("user_id", "==", user_id),))):
                 await self._drop([each.path for each in page])
         await self._drop([PAYOUT_ACCOUNTS.at(user_id)])
         # How far notifications have counted stays: what told of them is kept a while, and a number is told once.
-        await self._rewrite(NOTIFICATION_BOXES, "id", user_id, lambda each: replace(each, endpoint_ids=()))
-        await self._rewrite(REVIEWS, "reviewer_id", user_id, lambda each: replace(each, title=None, comment=""))
-        await self._rewrite(REPORTS, "reporter_id", user_id, lambda each: replace(each, text=""))
-        await self._rewrite(APPEALS, "owner_id", user_id, lambda each: replace(each, text=""))
-        await self._rewrite(PURCHASES, "user_id", user_id, lambda each: replace(each, checkout_url=""))
+        await self._rewrite(
+            NOTIFICATION_BOXES, Filter("id", "==", user_id), lambda each: replace(each, endpoint_ids=())
+        )
+        await self._rewrite(
+            REVIEWS, Filter("reviewer_id", "==", user_id), lambda each: replace(each, title=None, comment="")
+        )
+        await self._rewrite(REPORTS, Filter("reporter_id", "==", user_id), lambda each: replace(each, text=""))
+        await self._rewrite(APPEALS, Filter("owner_id", "==", user_id), lambda each: replace(each, text=""))
+        await self._rewrite(PURCHASES, Filter("user_id", "==", user_id), lambda each: replace(each, checkout_url=""))
+
+    async def clear_agents(self, user_id: str, now: datetime) -> None:
+        """Take the user's words and pictures out of their agents, which are all deleted, and of their offers. Doing so
+        again changes nothing.
+
+        A version is of its agent, whoever wrote it: what the user was given goes, and what the user has given away is
+        another's to run and to sell, as it was.
+        """
+        await self._rewrite(LISTINGS, Filter("owner_id", "==", user_id), listings.forget)
+        query = Query(AGENTS.name, (Filter("owner_id", "==", user_id),), fields=("owner_id",))
+        async for page in self._pages(query):
+            ids = [each.id for each in page]
+            for start in range(0, len(ids), SOME):
+                some = Filter("agent_id", "in", ids[start : start + SOME])
+                await self._rewrite(AGENT_VERSIONS, some, agents.forget_version)
+            await self._clear_agents(ids, now)
+
+    async def _clear_agents(self, ids: list[str], now: datetime) -> None:
+        async def body(tx: Tx) -> None:
+            await tx.read(*map(AGENTS.at, ids))
+            for each in ids:
+                before = tx.get(AGENTS, each)
+                if before is not None and agents.forget(before) != before:
+                    tx.put(AGENTS, agents.forget(before))
+                    drop(tx, before.image, None, now)
+
+        await self._commits.run(body)
 
     async def _drop(self, paths: list[str]) -> None:
         """Delete documents, whatever they say by now. Raises Unavailable, also where another commit is in the way: the
@@ -144,8 +178,8 @@ class Erasures:
         except Conflict:
             raise Unclear from None
 
-    async def _rewrite(self, collection: Collection[R], field: str, user_id: str, change: Callable[[R], R]) -> None:
-        async for page in self._pages(Query(collection.name, (Filter(field, "==", user_id),), fields=(field,))):
+    async def _rewrite(self, collection: Collection[R], wanted: Filter, change: Callable[[R], R]) -> None:
+        async for page in self._pages(Query(collection.name, (wanted,), fields=(wanted.field,))):
 
             async def body(tx: Tx, page: list[Snapshot] = page) -> None:
                 await tx.read(*(each.path for each in page))

@@ -85,7 +85,8 @@ SHELVES = (
 )
 
 FORGOTTEN: tuple[Collection[Any], ...] = (NOTIFICATIONS, DEVICES, ENDPOINTS, DELIVERIES)
-"""What an erasure deletes by the field `user_id`. Of the rest the books need each, under the pseudonym."""
+"""What an erasure deletes by the field `user_id`. Of the rest the books need each, under the pseudonym:
+firestore/erasures.py takes the person's words out of it."""
 
 # What proves or opens something and says nothing of a person: hashes, seals, secrets, places in an index.
 _HIDDEN = frozenset({SEAL, "digest", "fingerprint", "end_key", "transfer_key", "secret", "token", "bucket", "uid"})

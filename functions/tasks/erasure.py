@@ -28,10 +28,12 @@ class EraseAccount:
         user_id = args["user_id"]
         if args["uid"]:
             await self._identity.delete(args["uid"])
-        done = await _withdraw(store, user_id, now)
+        withdrawn = done = await _withdraw(store, user_id, now)
         async for order_ids in store.erasures.orders(user_id):
             done &= await store.privacy.forget_orders(order_ids, clean)
         await store.erasures.clear(user_id)
+        if withdrawn:  # a hire that still runs needs the agent's instructions
+            await store.erasures.clear_agents(user_id, now)
         if not done:
             return now + PAUSE
         await store.outbox.finish(row_id)

@@ -359,9 +359,39 @@ async def test_the_identity_is_deleted_even_where_it_is_slow(market: Market) -> 
 
 
 async def test_a_sellers_agents_leave_the_market(market: Market) -> None:
+    """Nothing that the seller wrote or pictured stays, also of agents that were deleted before; past hirers see what
+    they hired, without a name."""
     await settle(market)
-    await erase(market, market.ada)
-    rig = market.rig
+    rig, ada = market.rig, market.ada
+    special = {"games": ["Chess"], "focus": "Canary", "specialistType": "TRAINED"}
+    version = (await rig.get(AGENTS, market.ids.nova)).version
+    named = {
+        "id": market.ids.nova,
+        "version": version,
+        "name": "Canary",
+        "voiceId": "Canary",
+        "specialization": special,
+    }
+    await ada.act("updateAgent", named)
+    model = {"provider": "OPENAI", "primary": {"model": "gpt-4o"}, "instructions": "Canary"}
+    for agent_id in (market.ids.draft, market.ids.nova):
+        await ada.act(
+            "updateAgentConfiguration", {"agentId": agent_id, "configuration": {**model, "voiceId": "Canary"}}
+        )
+    said = {"title": "Canary", "description": "Canary", "tags": ["Canary"], "categories": ["Canary"]}
+    await ada.act("updateListing", {"listingId": market.ids.listing, **said})
+    await ada.act("deleteAgent", {"id": market.ids.draft})
+    await rig.put(
+        AGENTS, replace(await rig.get(AGENTS, market.ids.draft), image="c" * 64)
+    )  # as an older version left it
+    await erase(market, ada)
+    after = await rig.dump()
+    assert [path for path, data in after.items() if "canary" in str(data).lower()] == []
+    assert {rig.state()["agents"][each].data["image"] for each in (market.ids.nova, market.ids.draft)} == {None}
+    dropped = {data["args"]["image"] for data in after.values() if data.get("task") == "drop_image"}
+    assert dropped >= {"b" * 64, "c" * 64}
+    await rig.store.erasures.clear_agents(ada.user_id, LATER + SECOND)
+    assert await rig.dump() == after
     for agent_id in (market.ids.nova, market.ids.draft, market.ids.hidden):
         assert (await rig.get(AGENTS, agent_id)).deleted_at == LATER
     assert (await rig.get(LISTINGS, market.ids.listing)).status == "UNPUBLISHED"
@@ -369,9 +399,36 @@ async def test_a_sellers_agents_leave_the_market(market: Market) -> None:
     query = f'{{ session(id: "{market.ids.reviewed}") {{ owner {{ displayName }} agent {{ name }} }} }}'
     assert (await market.max.ask(query))["session"] == {
         "owner": {"displayName": "Deleted user"},
-        "agent": {"name": "Nova"},
+        "agent": {"name": "Deleted agent"},
     }
     assert broken(await rig.dump()) == []
+
+
+async def test_what_was_given_away_is_another_s_to_run(market: Market) -> None:
+    """cleo made nova and gave it to ada: its instructions, in a version of cleo's, are what its hirers pay for."""
+    await settle(market)
+    before = await market.rig.get(AGENTS, market.ids.nova)
+    await erase(market, market.cleo)
+    assert await market.rig.get(AGENTS, market.ids.nova) == before
+    versions = (await market.rig.store.agents.versions(market.ids.nova, 10, None)).nodes
+    assert [(each.author_id, each.configuration.instructions) for each in versions] == [
+        (market.cleo.user_id, "Be kind.")
+    ]
+
+
+async def test_an_agent_that_somebody_runs_keeps_its_instructions_until_the_end(market: Market) -> None:
+    """As where a backup brings an account back while a hire of its agent is under way."""
+    rig, ada = market.rig, market.ada
+    await rig.put(ERASURES, Erasure(ada.user_id, NOW))
+    assert await rig.store.erasures.reapply(ada.user_id, NOW)
+    await rig.drain()
+    agent = await rig.get(AGENTS, market.ids.nova)
+    assert (agent.name, agent.configuration.instructions, agent.published) == ("Nova", "Be kind.", False)
+    await rig.store.sessions.end(market.max.user_id, market.ids.running, "e", NOW)
+    rig.now = NOW + timedelta(minutes=3)
+    await rig.drain()
+    agent = await rig.get(AGENTS, market.ids.nova)
+    assert (agent.name, agent.configuration.instructions, agent.deleted_at is None) == ("Deleted agent", None, False)
 
 
 async def test_money_for_a_deleted_account_waits_for_a_human(market: Market) -> None:

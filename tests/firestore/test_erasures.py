@@ -8,17 +8,20 @@ from datetime import timedelta
 import pytest
 import pytest_asyncio
 
+from domain.agents import AgentVersion, version_id
 from domain.errors import Conflict, NotFound, Unauthenticated
 from domain.ids import Kind, derived_id
 from domain.keys import TEST, KeyScope, KeyWish
 from domain.legal import LegalDocument
 from domain.money import Dof
 from firestore.cloud import CloudBackend
-from firestore.collections import ERASURES, USERS, WALLETS
-from firestore.personal import PROFILE, SHELVES
+from firestore.collections import AGENT_VERSIONS, AGENTS, ERASURES, USERS, WALLETS
+from firestore.erasures import PAGE
+from firestore.personal import PROFILE, SHELVES, SOME
 from tests import make
 from tests.emulators import ROOT, Emulator, start_local
 from tests.make import MINUTE, NOW, World, policy, user_id, wish
+from tests.nouns import a_configuration, an_agent
 
 MAX, ADA = user_id("max"), user_id("ada")
 LATER = NOW + timedelta(days=8)
@@ -87,6 +90,25 @@ async def test_maturing_earnings_and_payouts_are_waited_for(world: World) -> Non
     assert earned > 0
     assert (await store.erasures.request(ADA, Dof(earned), LATER)).forfeited == Dof(earned)
     assert (await world.get(WALLETS, ADA)).payable == Dof(0)
+
+
+async def test_every_version_of_every_agent_loses_its_words(world: World) -> None:
+    """More agents than one query names, and more versions than one page holds."""
+    eve, said = user_id("eve"), a_configuration(instructions="Canary")
+    of = [an_agent(f"e{number}", eve, configuration=said, deleted_at=NOW) for number in range(SOME + 1)]
+    counts = [PAGE + 1, *[1] * SOME]
+    versions = [
+        AgentVersion(version_id(agent.id, number), agent.id, number, said, (), eve, NOW)
+        for agent, count in zip(of, counts, strict=True)
+        for number in range(1, count + 1)
+    ]
+    await world.put(AGENTS, *of)
+    await world.put(AGENT_VERSIONS, *versions)
+    await world.store.erasures.clear_agents(eve, LATER)
+    assert {each.configuration.instructions for each in await world.all(AGENT_VERSIONS)} == {None}
+    assert {
+        (each.name, each.configuration.instructions) for each in await world.all(AGENTS) if each.owner_id == eve
+    } == {("Deleted agent", None)}
 
 
 async def test_an_export_asks_for_nothing_that_has_no_index(world: World) -> None:
