@@ -226,6 +226,22 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "es": ("{agent} ya no está retenido", "El anuncio de {agent} vuelve a estar como lo tenías: {reason}"),
         "de": ("{agent} ist freigegeben", "Das Angebot von {agent} ist wieder, wie du es hattest: {reason}"),
     },
+    "review_hidden": {
+        "en": ("Your review was hidden", "A moderator hid the words of your review of {agent}: {reason}"),
+        "es": ("Se ha ocultado tu reseña", "Un moderador ha ocultado el texto de tu reseña de {agent}: {reason}"),
+        "de": (
+            "Deine Bewertung wurde verborgen",
+            "Ein Moderator hat den Text deiner Bewertung von {agent} verborgen: {reason}",
+        ),
+    },
+    "review_restored": {
+        "en": ("Your review is shown again", "A moderator shows the words of your review of {agent} again: {reason}"),
+        "es": ("Tu reseña se muestra de nuevo", "Un moderador muestra otra vez tu reseña de {agent}: {reason}"),
+        "de": (
+            "Deine Bewertung ist wieder zu sehen",
+            "Ein Moderator zeigt deine Bewertung von {agent} wieder: {reason}",
+        ),
+    },
     "appeal_granted": {
         "en": ("Your appeal was granted", "The listing of {agent} is again as you had it: {reason}"),
         "es": ("Tu apelación ha sido aceptada", "El anuncio de {agent} vuelve a estar como lo tenías: {reason}"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 
 from domain import texts
 from domain.errors import BadInput, NotFound, NotReviewable, SelfDealing
 from domain.ids import Kind, derived_id
 from domain.sessions import Session, SessionType
+from domain.users import Viewer
 
 TITLE_CHARACTERS_MAX = 120
 COMMENT_CHARACTERS_MAX = 4_000
@@ -17,7 +19,9 @@ RATING_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """`owner_id` is who sold the reviewed session, `minutes_used` its billed minutes. `version` counts the edits."""
+    """`owner_id` is who sold the reviewed session, `minutes_used` its billed minutes. `version` counts the edits. A
+    moderator may have `hidden` its words: `shows_words` says from whom.
+    """
 
     id: str
     listing_id: str
@@ -34,11 +38,19 @@ class Review:
     helpful: int = 0
     not_helpful: int = 0
     version: int = 1
+    hidden: bool = False
 
     @property
     def hours_used(self) -> float:
         """Billed hours. A duration, not money."""
         return round(self.minutes_used / 60, 2)
+
+
+class ReviewAction(StrEnum):
+    """What a moderator does to a review's words."""
+
+    HIDE = "HIDE"
+    RESTORE = "RESTORE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,22 @@ def change(before: Review | None, viewer_id: str, wish: ReviewChange, now: datet
         title=before.title if wish.title is None else _title(wish.title),
     )
     return before if after == before else replace(after, version=before.version + 1, updated_at=now)
+
+
+def moderate(before: Review | None, action: ReviewAction) -> Review:
+    """The review with its words hidden or shown again; what it is already, it stays. Raises NotFound.
+
+    The rating counts on: a moderator judges words, and not what a player thinks of what was paid for. An edit shows
+    nothing again, or whoever insults could do so anew.
+    """
+    if before is None:
+        raise NotFound("review")
+    return replace(before, hidden=action is ReviewAction.HIDE)
+
+
+def shows_words(review: Review, viewer: Viewer | None) -> bool:
+    """Whether title and comment are for the viewer's eyes: hidden, they are the author's and the moderators'."""
+    return not review.hidden or (viewer is not None and (viewer.id == review.reviewer_id or viewer.is_moderator))
 
 
 def require_not_owned(owner_id: str, viewer_id: str) -> None:

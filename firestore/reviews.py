@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from domain import listings, reviews
+from domain import listings, reviews, texts
+from domain.acts import require_other
 from domain.errors import AlreadyReviewed, NotFound
 from domain.ids import Kind, is_id
 from domain.listings import TOP_REVIEWS_MAX, Listing, Seller, TopReview, visible_to
 from domain.policy import Policy
-from domain.reviews import Review, ReviewChange, ReviewWish, Vote
-from domain.users import Viewer, require_active
+from domain.reviews import Review, ReviewAction, ReviewChange, ReviewWish, Vote
+from domain.users import REASON_CHARACTERS_MAX, NotificationKind, Viewer, require_active, require_moderator
+from firestore import acts
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import LISTINGS, REVIEWS, SELLERS, SESSIONS, USERS, VOTES
 from firestore.commit import Commits, Tx
+from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 
@@ -116,6 +119,38 @@ class Reviews:
             return counted
 
         return await self._commits.run(body, lane=f"review:{review_id}")
+
+    async def moderate(
+        self, viewer: Viewer, review_id: str, action: ReviewAction, reason: str, now: datetime
+    ) -> Review:
+        """Hide a review's words, or show them again, and tell its author why. Three RPCs, three writes.
+
+        Raises Forbidden, NotFound, Conflict for its author and for who lives on the reviewed agent, BadInput.
+        """
+        require_moderator(viewer)
+        why = texts.prose(reason, "input.reason", REASON_CHARACTERS_MAX)
+        if not is_id(review_id, Kind.REVIEW):
+            raise NotFound("review")
+
+        async def body(tx: Tx) -> Review:
+            await tx.read(REVIEWS.at(review_id), USERS.at(viewer.id))
+            before = tx.get(REVIEWS, review_id)
+            after = reviews.moderate(before, action)
+            if before is None or after == before:
+                return after
+            listing = await tx.load(LISTINGS, after.listing_id)
+            assert listing is not None, "a listing is never deleted"
+            require_other(viewer.id, after.reviewer_id, after.owner_id, listing.owner_id, listing.creator_id)
+            tx.put(REVIEWS, after)
+            facts = {"hidden": (before.hidden, after.hidden)}
+            await acts.record(tx, viewer.id, "moderateReview", review_id, why, now, facts)
+            fact = ("review_hidden" if after.hidden else "review_restored", review_id, now.isoformat())
+            args = {"review_id": review_id, "agent": listing.agent_name, "reason": why}
+            retention = self._policy.event_retention
+            tx.tell(notice(NotificationKind.ACCOUNT, after.reviewer_id, fact, now, retention, args))
+            return after
+
+        return await self._commits.run(body)
 
     async def get_many(self, ids: Sequence[str]) -> list[Review | None]:
         """In the order of the ids. One RPC."""

@@ -156,6 +156,7 @@ class Mutation:
 
     moderate_listing = mutation(listings.moderate_listing, MODERATOR)
     feature_listing = mutation(listings.feature_listing, MODERATOR)
+    moderate_review = mutation(reviews.moderate_review, MODERATOR)
     decide_appeal = mutation(appeals.decide_appeal, MODERATOR)
     resolve_report = mutation(reports.resolve_report, MODERATOR)
     suspend_user = mutation(accounts.suspend_user, MODERATOR)

@@ -20,7 +20,7 @@ class ReportInput:
     text: str
 
 
-@strawberry.input(description="What came of it: the doing itself is moderateListing or suspendUser.")
+@strawberry.input(description="What came of it: the doing itself is moderateListing, moderateReview or suspendUser.")
 class ResolveReportInput:
     report_id: strawberry.ID
     action: ReportAction
@@ -68,7 +68,9 @@ async def report(info: Info, input: ReportInput) -> ReportResult:
 
 
 async def resolve_report(info: Info, input: ResolveReportInput) -> ResolveReportResult:
-    """Say what came of a report, and no more: moderateListing holds content back, suspendUser a user."""
+    """Say what came of a report, and no more: moderateListing and moderateReview hold content back, suspendUser a
+    user.
+    """
     context = info.context
     record = await context.store.reports.resolve(
         context.signed_in, input.report_id, input.action, input.note, context.now

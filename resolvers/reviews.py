@@ -6,9 +6,10 @@ from typing import Annotated
 
 import strawberry
 
-from domain.reviews import ReviewChange, ReviewWish
+from domain.reviews import ReviewAction, ReviewChange, ReviewWish
+from domain.users import Viewer
 from graph.context import Info
-from graph.errors import AlreadyReviewed, NotFound, NotReviewable, SelfDealing
+from graph.errors import AlreadyReviewed, Conflict, NotFound, NotReviewable, SelfDealing
 from graph.types.reviews import Review
 
 
@@ -34,6 +35,13 @@ class VoteReviewInput:
     helpful: bool | None = None
 
 
+@strawberry.input
+class ModerateReviewInput:
+    review_id: strawberry.ID
+    action: ReviewAction
+    reason: str
+
+
 @strawberry.type
 class SubmitReviewPayload:
     review: Review
@@ -49,11 +57,17 @@ class VoteReviewPayload:
     review: Review
 
 
+@strawberry.type
+class ModerateReviewPayload:
+    review: Review
+
+
 SubmitReviewResult = Annotated[
     SubmitReviewPayload | NotFound | NotReviewable | AlreadyReviewed, strawberry.union("SubmitReviewResult")
 ]
 UpdateReviewResult = Annotated[UpdateReviewPayload | NotFound | NotReviewable, strawberry.union("UpdateReviewResult")]
 VoteReviewResult = Annotated[VoteReviewPayload | NotFound | SelfDealing, strawberry.union("VoteReviewResult")]
+ModerateReviewResult = Annotated[ModerateReviewPayload | NotFound | Conflict, strawberry.union("ModerateReviewResult")]
 
 
 async def submit_review(info: Info, input: SubmitReviewInput) -> SubmitReviewResult:
@@ -79,3 +93,13 @@ async def vote_review(info: Info, input: VoteReviewInput) -> VoteReviewResult:
     context = info.context
     record = await context.store.reviews.vote(context.signed_in, input.review_id, input.helpful, context.now)
     return VoteReviewPayload(review=Review.of(record))
+
+
+async def moderate_review(info: Info, input: ModerateReviewInput) -> ModerateReviewResult:
+    """Hide a review's title and comment from all but its author and moderators, or show them again; its author is told
+    the reason, and its rating counts on. CONFLICT for who is a party to it. Said again, nothing changes.
+    """
+    context = info.context
+    judge = Viewer(context.signed_in, await context.role())
+    record = await context.store.reviews.moderate(judge, input.review_id, input.action, input.reason, context.now)
+    return ModerateReviewPayload(review=Review.of(record))

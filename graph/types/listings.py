@@ -132,11 +132,11 @@ class Listing(Node):
             return viewer_id is not None
         return await info.context.role() is not Role.USER
 
-    @strawberry.field(description="The most helpful, of equals the newest: three at most.")
+    @strawberry.field(description="The most helpful that are not hidden, of equals the newest: three at most.")
     async def featured_reviews(self, info: Info) -> list[Review]:
         loaders = info.context.loaders
         found = await asyncio.gather(*(loaders.one(REVIEWS, each.id) for each in self.record.top_reviews))
-        return [Review.of(record) for record in found if record is not None]
+        return [Review.of(record) for record in found if record is not None and not record.hidden]
 
     @strawberry.field(description="Newest first.")
     async def reviews(self, info: Info, first: int | None = None, after: str | None = None) -> Connection[Review]:

@@ -17,7 +17,7 @@ enum(
     ReportAction,
     "What came of a report: said by who did it, and done by other mutations.",
     DISMISSED="Nothing was wrong.",
-    CONTENT_HELD_BACK="The listing was held back.",
+    CONTENT_HELD_BACK="The listing was held back, or the review hidden.",
 )
 enum(ReportReason, "What is wrong with what is reported.")
 enum(ReportState, "Whether a moderator has said what came of a report.")

@@ -40,7 +40,7 @@ enum(
     PURCHASES="DOF bought, refunded or taken back, and purchases that failed.",
     EARNINGS="Earnings, payouts, and DOF that others sent.",
     BADGES="Badges, ranks and achievements.",
-    ACCOUNT="API keys, the role, a suspension, decisions on one's listings, an adjusted wallet.",
+    ACCOUNT="API keys, the role, a suspension, decisions on one's listings and reviews, an adjusted wallet.",
 )
 enum(Channel, "How a notification comes: in the app's list, by mail, or pushed to the registered devices.")
 enum(

@@ -769,6 +769,7 @@ def calls(market: Market) -> dict[str, tuple[Person, Json]]:
         "replayWebhookDelivery": (market.ada, {"id": ids.delivery}),
         "moderateListing": (market.mia, judged),
         "featureListing": (market.mia, {"listingId": ids.listing, "featured": False}),
+        "moderateReview": (market.mia, {"reviewId": ids.review, "action": "HIDE", "reason": "It insults."}),
         "report": (market.eve, {"subjectId": market.zoe.user_id, "reason": "SPAM", "text": "Look."}),
         "appealListing": (market.ada, {"listingId": ids.barred, "text": "It does not lie."}),
         "decideAppeal": (market.mia, {"appealId": ids.appeal, "state": "GRANTED", "reason": "We erred."}),

@@ -241,6 +241,47 @@ async def test_moderators_work_off_the_reports(market: Market) -> None:
     assert again["id"] == report_id
 
 
+async def test_a_hidden_reviews_words_are_its_authors_and_the_moderators(market: Market) -> None:
+    """Wherever it is read, and edited too; its rating counts on, its author is told why; restored it is all's again."""
+    rig, ids = market.rig, market.ids
+    query = """query ($review: ID!, $listing: ID!, $session: ID!) {
+        node(id: $review) { ...words } session(id: $session) { review { ...words } }
+        listing(id: $listing) { stats { rating ratingCount } featuredReviews { ...words }
+            reviews { nodes { ...words } } } }
+        fragment words on Review { hidden rating title comment }"""
+
+    async def read(who: Person) -> list[Json]:
+        told = await who.ask(query, review=ids.review, listing=ids.listing, session=ids.reviewed)
+        listing = told["listing"]
+        assert listing["stats"] == {"rating": 5.0, "ratingCount": 1}
+        session = told["session"]
+        (paged,) = listing["reviews"]["nodes"]
+        places = [told["node"], paged, *listing["featuredReviews"]]
+        return places if session is None else [*places, session["review"]]
+
+    async def judge(action: str, reason: str) -> None:
+        await market.mia.act("moderateReview", {"reviewId": ids.review, "action": action, "reason": reason})
+
+    everybody = (market.guest, market.eve, market.ada, market.max, market.mia, market.root)
+    before = {who.name: await read(who) for who in everybody}
+    await judge("HIDE", "It insults.")
+    await market.max.act("updateReview", {"reviewId": ids.review, "comment": "Good!"})
+    insiders = {"hidden": True, "rating": 5, "title": "Fine", "comment": "Good!"}
+    bare = {"hidden": True, "rating": 5, "title": None, "comment": ""}
+    for who in everybody:
+        told = insiders if who in (market.max, market.mia, market.root) else bare
+        assert await read(who) == [told] * (len(before[who.name]) - 1), who.name  # no more among the featured
+    async with market.unchanged():
+        await judge("HIDE", "Once more.")
+    await market.max.act("updateReview", {"reviewId": ids.review, "comment": "Good."})
+    await judge("RESTORE", "It does not.")
+    assert {who.name: await read(who) for who in everybody} == before
+    await rig.drain()
+    kept = [each.data for each in rig.state()["notifications"].values() if each.data["user_id"] == market.max.user_id]
+    told = {each["text"]: each["args"]["reason"] for each in kept if each["text"].startswith("review_")}
+    assert told == {"review_hidden": "It insults.", "review_restored": "It does not."}
+
+
 async def test_moderators_look_through_listings_of_any_status(market: Market) -> None:
     query = "query ($s: ListingStatus) { moderatedListings(status: $s, first: 50) { nodes { id statusReason } } }"
     held = (await market.mia.ask(query, s=None))["moderatedListings"]["nodes"]

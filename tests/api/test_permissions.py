@@ -157,6 +157,7 @@ MUTATIONS = {
     "replayWebhookDelivery": "   U   N   +   N   N   N   N",
     "moderateListing": "         U   F   F   F   F   +   +",
     "featureListing": "          U   F   F   F   F   +   +",
+    "moderateReview": "          U   F   F   F   F   +   +",
     "report": "                  U   +   +   +   +   +   +",
     "appealListing": "           U   N   +   N   N   N   N",
     "decideAppeal": "            U   F   F   F   F   +   +",

@@ -18,7 +18,7 @@ from domain.endpoints import DeliveryStatus
 from domain.ids import Kind, derived_id
 from domain.keys import TEST, KeyScope, KeyWish
 from domain.money import DOF_MAX, Dof
-from firestore.collections import AGENT_VERSIONS, AGENTS, API_KEYS, DELIVERIES, LISTINGS, USERS, WALLETS
+from firestore.collections import AGENT_VERSIONS, AGENTS, API_KEYS, DELIVERIES, LISTINGS, REVIEWS, USERS, WALLETS
 from graph.permissions import Standing
 from tests.api.api import Json, Market, Person, call, calls, codes, document, gates, graph, inputs, missing
 from tests.nouns import an_agent
@@ -50,6 +50,16 @@ async def _suspend(market: Market) -> None:
 async def _raise_price(market: Market) -> None:
     prices = {"hourly": 7_000, "daily": 96_000, "weekly": 500_000}
     await market.ada.act("updateListing", {"listingId": market.ids.listing, "pricing": prices})
+
+
+def _judges_own(field: str) -> Step:
+    """The review is of the moderator, as its author or as who sold what it is on."""
+
+    async def step(market: Market) -> None:
+        review = await market.rig.get(REVIEWS, market.ids.review)
+        await market.rig.put(REVIEWS, replace(review, **{field: market.mia.user_id}))
+
+    return step
 
 
 async def _given(market: Market) -> None:
@@ -239,6 +249,9 @@ REFUSALS = (
     Refusal("resumeListing", "Conflict", before=_suspend),
     Refusal("moderateListing", "NotFound", sent=_to(Kind.LISTING, "listingId")),
     Refusal("moderateListing", "Conflict", sent=lambda _: {"status": "ACTIVE"}),
+    Refusal("moderateReview", "NotFound", sent=_to(Kind.REVIEW, "reviewId")),
+    Refusal("moderateReview", "Conflict", before=_judges_own("reviewer_id")),
+    Refusal("moderateReview", "Conflict", before=_judges_own("owner_id")),
     Refusal("report", "NotFound", sent=_to(Kind.USER, "subjectId")),
     Refusal("report", "SelfDealing", sent=lambda market: {"subjectId": market.eve.user_id}),
     Refusal("report", "Conflict", sent=lambda _: {"text": "Look here."}, before=_done("report")),
@@ -480,6 +493,7 @@ BAD_INPUT: tuple[tuple[str, Json, str], ...] = (
     ("updateListing", {"title": "\u3164"}, "input.title"),
     ("moderateListing", {"reason": ""}, "input.reason"),
     ("moderateListing", {"status": "PAUSED"}, "input.status"),
+    ("moderateReview", {"reason": "\u200b"}, "input.reason"),
     ("hireAgent", {"quantity": 0}, "input.quantity"),
     ("hireAgent", {"quantity": 673}, "input.quantity"),
     ("hireAgent", {"idempotencyKey": ""}, "input.idempotencyKey"),

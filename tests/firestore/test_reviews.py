@@ -10,8 +10,8 @@ import pytest
 
 from domain.errors import AlreadyReviewed, BadInput, Forbidden, NotFound, NotReviewable, SelfDealing
 from domain.listings import ListingStatus, Seller
-from domain.reviews import Review, ReviewChange, ReviewWish, Vote, review_id, vote_id
-from domain.users import Role
+from domain.reviews import Review, ReviewAction, ReviewChange, ReviewWish, Vote, review_id, vote_id
+from domain.users import Role, Viewer
 from firestore.collections import LISTINGS, REVIEWS, SELLERS, SESSIONS, USERS, VOTES
 from tests.firestore.market import Market
 from tests.nouns import ADA, EVE, HOUR, MAX, NOW, SECOND, a_hire, a_user, an_ended_hire
@@ -63,6 +63,19 @@ async def test_a_changed_review_replaces_its_rating() -> None:
     with market.costs(rpcs=1, writes=0):
         assert (await market.reviews.update(MAX, review.id, ReviewChange(rating=1), LATER)).version == 3
     assert len(await market.told()) == 3
+
+
+async def test_a_moderator_hides_words_and_no_rating() -> None:
+    market = Market()
+    review, judge = await reviewed(market), Viewer(EVE, Role.MODERATOR)
+    with market.costs(rpcs=3, writes=3):
+        hidden = await market.reviews.moderate(judge, review.id, ReviewAction.HIDE, "It insults.", LATER)
+    assert hidden == replace(review, hidden=True)
+    assert await sums(market, review) == (4, 1, 4_000, Seller(ADA, 0, 4, 1))
+    with market.costs(rpcs=1, writes=0):
+        assert await market.reviews.moderate(judge, review.id, ReviewAction.HIDE, "Again.", LATER + HOUR) == hidden
+    with market.costs(rpcs=3, writes=3):
+        assert await market.reviews.moderate(judge, review.id, ReviewAction.RESTORE, "Fine.", LATER) == review
 
 
 async def test_refusals_change_nothing() -> None:
