@@ -61,7 +61,7 @@ class Server:
         give_up = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up and self._process is not None and self._process.poll() is None:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2.0, trust_env=False).status_code == 200:
+                if self._get("/readyz", timeout=2.0).status_code == 200:
                     return
             except httpx.TransportError:
                 time.sleep(0.05)
@@ -90,7 +90,11 @@ class Server:
 
     def figures(self) -> dict[str, float]:
         """The counters of /metrics."""
-        lines = httpx.get(f"{self.url}/metrics", trust_env=False).text.splitlines()
+        lines = self._get("/metrics").text.splitlines()
         return {
             name: float(value) for name, _, value in (line.partition(" ") for line in lines if not line.startswith("#"))
         }
+
+    def _get(self, path: str, timeout: float = 5.0) -> httpx.Response:
+        # Nothing is encrypted on loopback, and reading the roots of trust takes longer than the answer.
+        return httpx.get(f"{self.url}{path}", timeout=timeout, trust_env=False, verify=False)
