@@ -46,6 +46,7 @@ from firestore.memory import MemoryBackend
 from firestore.records import SEAL, Collection
 from tests.kill.flows import FLOWS, PLANTED, Flow
 from tests.kill.house import Fuse, House, furniture
+from tests.kill.stored import stored
 from tests.nouns import NOW
 
 RESTART_VERBS_MORE = 6  # what a restarted flow does beyond the verbs of the first, at most a few
@@ -170,10 +171,11 @@ def enumerate_kills(name: str, host: str, run: str, *, twice: bool) -> dict[str,
         plan = _Plan(FLOWS.get(name, PLANTED), host, Path(base), run)
         verbs, kills = plan.kill(twice=twice)
         # The restarts share one process: what they find is in the store, and each has its own database there.
-        failed, found = forked(plan.recover)
-        problems = ["the processes that were started again failed"] if failed else found
-        told = [f"{name}, {each}" for each in (*plan.problems, *problems)]
-        return {"flow": name, "verbs": verbs, "kills": kills, "cases": len(plan.cases), "problems": told}
+        failed, answer = forked(lambda: plan.recover(each_case=twice))
+        states, found = (0, ["the processes that were started again failed"]) if failed else answer
+        told = [f"{name}, {each}" for each in (*plan.problems, *found)]
+        counted = {"verbs": verbs, "kills": kills, "cases": len(plan.cases), "states": states}
+        return {"flow": name, **counted, "problems": told}
 
 
 class _Plan:
@@ -209,16 +211,25 @@ class _Plan:
                     return at - 1, kills
         raise AssertionError(f"a flow of more than {VERBS_MAX} verbs")
 
-    async def recover(self) -> list[str]:
-        """What is wrong after the restart of each case."""
-        problems = []
+    async def recover(self, *, each_case: bool) -> tuple[int, list[str]]:
+        """How many restarts there were, and what is wrong after the restart of each case.
+
+        Most kills leave what another has left: reading changes nothing, and after one verb is before the next. A
+        restart does from there what it does from the other, for that is all that it knows. So those which left the same
+        share one restart, in the database of the first of them; with `each_case` none do.
+        """
+        alike: dict[Any, list[str]] = {}
         for case in self.cases:
+            left = case if each_case else stored(self._host, self._project(case), self._base / case)
+            alike.setdefault(left, []).append(case)
+        problems = []
+        for first, *others in alike.values():
             try:
-                found = await recover(self._flow, self._backend(case), self._base / case, self._wanted, self._moved)
+                found = await recover(self._flow, self._backend(first), self._base / first, self._wanted, self._moved)
             except Exception as failure:
                 found = [f"the process that was started again raised {failure!r}"]
-            problems += [f"{case}: {each}" for each in found]
-        return problems
+            problems += [f"{case}: {each}" for case in (first, *others) for each in found]
+        return len(alike), problems
 
     def _end(self, case: str, at: int, when: str, before: Sequence[Write]) -> int:
         books = self._base / case
@@ -230,10 +241,12 @@ class _Plan:
     def _books(self, name: str) -> Path:
         return Path(shutil.copytree(self._given, self._base / name))
 
+    def _project(self, case: str) -> str:
+        return f"{self._run}-{self.cases.index(case)}"
+
     def _backend(self, case: str) -> CloudBackend:
         # A lone client on a busy machine: a late answer here is the machine's fault, and no part of the test.
-        project = f"{self._run}-{self.cases.index(case)}"
-        return CloudBackend(project, emulator_host=self._host, deadline_seconds=15)
+        return CloudBackend(self._project(case), emulator_host=self._host, deadline_seconds=15)
 
 
 def main() -> None:
