@@ -1,10 +1,13 @@
-"""The order of the tests, so that several workers share them well, and what all of them stand on."""
+"""The order of the tests, so that several workers share them well, and what several folders of them stand on."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import pytest
+
+from tests.emulators import find_official, new_project, start_official
 
 FIRST = ("tests/journeys/", "tests/kill/")
 """What runs whole processes, and takes seconds each."""
@@ -22,3 +25,26 @@ def pytest_collection_finish() -> None:
     """What is loaded and collected by now stays to the end: no collection of garbage has to look through it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def official_host() -> Iterator[str]:
+    """The official emulator's `host:port`. One is enough for a worker: it takes seconds to start, and a project is a
+    database of its own. JIGA_FIRESTORE_EMULATOR may be the address of one that runs."""
+    found = find_official()
+    if found is None:
+        pytest.skip(
+            "no official emulator: install gcloud's cloud-firestore-emulator and Java, or set JIGA_FIRESTORE_EMULATOR"
+        )
+    if ":" in found:
+        yield found
+        return
+    emulator = start_official(found)
+    yield emulator.host
+    emulator.stop()
+
+
+@pytest.fixture
+def project() -> str:
+    """Of this test alone."""
+    return new_project()

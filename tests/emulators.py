@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import grpc
@@ -59,6 +61,7 @@ def start_local(tmp: Path, *arguments: str) -> Emulator:
     raise RuntimeError(f"the emulator ended with {process.wait()} before it was ready: see its error above")
 
 
+@cache
 def find_official() -> str | None:
     """The official emulator's start script: JIGA_FIRESTORE_EMULATOR, or where gcloud keeps it."""
     named = os.environ.get("JIGA_FIRESTORE_EMULATOR")
@@ -67,10 +70,14 @@ def find_official() -> str | None:
     gcloud = shutil.which("gcloud")
     if gcloud is None or shutil.which("java") is None:
         return None
-    asked = subprocess.run(
-        [gcloud, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=False
-    )
-    script = Path(asked.stdout.strip()) / "platform/cloud-firestore-emulator/cloud_firestore_emulator"
+    # It lies in the SDK's `bin`, mostly. To ask gcloud itself takes a second, and is for a shim on PATH.
+    place = "platform/cloud-firestore-emulator/cloud_firestore_emulator"
+    script = Path(gcloud).resolve().parents[1] / place
+    if not script.is_file():
+        asked = subprocess.run(
+            [gcloud, "info", "--format=value(installation.sdk_root)"], capture_output=True, text=True, check=False
+        )
+        script = Path(asked.stdout.strip()) / place
     return str(script) if script.is_file() else None
 
 
@@ -113,6 +120,11 @@ def _warm_up(host: str) -> None:
         )
         for _ in range(20):
             commit(asked, timeout=START_SECONDS, wait_for_ready=True)
+
+
+def new_project() -> str:
+    """A project's id that no test had before: an empty database on a server that is shared."""
+    return f"demo-{uuid.uuid4().hex[:12]}"
 
 
 def free_port() -> int:

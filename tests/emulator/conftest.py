@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -93,11 +92,6 @@ def connect() -> Callable[..., firestore.AsyncClient]:
 def connect_sync() -> Callable[..., firestore.Client]:
     """`connect_sync(address, project)`: an official synchronous client."""
     return sync_client
-
-
-@pytest.fixture
-def project() -> str:
-    return f"p-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture

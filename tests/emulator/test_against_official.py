@@ -1,7 +1,6 @@
 """Random documents, writes and queries: this server and Google's emulator must answer alike.
 
 Skipped, with the reason, where the official emulator (Java and a jar of the Cloud SDK) is not on the machine.
-JIGA_FIRESTORE_EMULATOR names its start script, or the host:port of a running one;
 JIGA_EMULATOR_ROUNDS the number of rounds of documents (default 4; some 60 comparisons each).
 """
 
@@ -9,13 +8,7 @@ import itertools
 import math
 import os
 import random
-import shutil
-import signal
-import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -29,51 +22,6 @@ ROUNDS = int(os.environ.get("JIGA_EMULATOR_ROUNDS", "4"))
 QUERIES = 45
 FIELDS = ["a", "b", "m.x", "tags"]
 OPERATORS = ["LESS_THAN", "LESS_THAN_OR_EQUAL", "GREATER_THAN", "GREATER_THAN_OR_EQUAL", "EQUAL", "NOT_EQUAL"]
-
-
-def find_script() -> str | None:
-    """The start script of the official emulator, or the address of a running one."""
-    named = os.environ.get("JIGA_FIRESTORE_EMULATOR")
-    if named:
-        return named
-    gcloud = shutil.which("gcloud")
-    if gcloud is None or shutil.which("java") is None:
-        return None
-    sdk = subprocess.run(
-        [gcloud, "info", "--format=value(installation.sdk_root)"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    ).stdout.strip()
-    script = Path(sdk) / "platform" / "cloud-firestore-emulator" / "cloud_firestore_emulator"
-    return str(script) if script.exists() else None
-
-
-@pytest.fixture(scope="module")
-def official() -> Iterator[str]:
-    """The address of the official emulator."""
-    script = find_script()
-    if script is None:
-        pytest.skip("the official Firestore emulator is not here: neither JIGA_FIRESTORE_EMULATOR nor a gcloud with it")
-    if ":" in script:
-        yield script
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [script, "start", "--host=127.0.0.1", f"--port={port}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # the script starts java, which must end with it
-    )
-    try:
-        grpc.channel_ready_future(grpc.insecure_channel(f"127.0.0.1:{port}")).result(timeout=30)
-        yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 class Side:
@@ -253,9 +201,9 @@ def results(answer: Any) -> Any:
 
 
 @pytest.mark.parametrize("round_number", range(ROUNDS))
-def test_the_same_answers(address: str, official: str, project: str, round_number: int) -> None:
+def test_the_same_answers(address: str, official_host: str, project: str, round_number: int) -> None:
     maker = Maker(int(os.environ.get("JIGA_EMULATOR_SEED", "20261121")) + round_number)
-    ours, theirs = Side(address, project), Side(official, project)
+    ours, theirs = Side(address, project), Side(official_host, project)
     for _ in range(40):
         write = maker.write("DATABASE")
         answers = []
@@ -278,10 +226,10 @@ def test_the_same_answers(address: str, official: str, project: str, round_numbe
             assert ours.aggregate(query) == theirs.aggregate(query), f"differ on the aggregation over\n{query}"
 
 
-def test_update_times_move_alike(address: str, official: str, project: str) -> None:
+def test_update_times_move_alike(address: str, official_host: str, project: str) -> None:
     """A write without effect keeps the update time; any other moves it."""
     patterns = []
-    for side in (Side(address, project), Side(official, project)):
+    for side in (Side(address, project), Side(official_host, project)):
         name = f"{side.database}/documents/c/a"
         times = []
         for value in (1, 1, 2, 2.0, 2.0):

@@ -6,7 +6,6 @@ servers.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
@@ -15,9 +14,7 @@ import pytest_asyncio
 from firestore.backend import Backend
 from firestore.cloud import CloudBackend
 from firestore.memory import MemoryBackend
-from tests.emulators import find_official, start_local, start_official
-
-_projects = itertools.count(1)
+from tests.emulators import start_local
 
 MakeCloud = Callable[[str], CloudBackend]
 
@@ -29,28 +26,10 @@ def local_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     emulator.stop()
 
 
-@pytest.fixture(scope="session")
-def official_host() -> Iterator[str]:
-    script = find_official()
-    if script is None:
-        pytest.skip(
-            "no official emulator: install gcloud's cloud-firestore-emulator and Java, or set JIGA_FIRESTORE_EMULATOR"
-        )
-    emulator = start_official(script)
-    yield emulator.host
-    emulator.stop()
-
-
 @pytest.fixture(params=["emulator", "official"])
 def host(request: pytest.FixtureRequest) -> str:
     """Of a running server."""
     return str(request.getfixturevalue("local_host" if request.param == "emulator" else "official_host"))
-
-
-@pytest.fixture
-def project() -> str:
-    """A project's id that no test had before: an empty database."""
-    return f"demo-test-{next(_projects)}"
 
 
 @pytest_asyncio.fixture

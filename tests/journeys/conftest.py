@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulators import find_official, start_official
+from tests.emulators import new_project
 from tests.journeys.server import Server
 
 
@@ -20,18 +20,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def official(official_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A store on the official emulator."""
-    script = find_official()
-    if script is None:
-        pytest.skip("the official Firestore emulator is not installed: needs gcloud with it, and Java")
-    emulator = start_official(script)
-    store = Server(tmp_path_factory.mktemp("official"), FIRESTORE_EMULATOR_HOST=emulator.host)
-    try:
-        yield store.start()
-        store.stop()
-    finally:
-        emulator.stop()
+    settings = {"FIRESTORE_EMULATOR_HOST": official_host, "GOOGLE_CLOUD_PROJECT": new_project()}
+    store = Server(tmp_path_factory.mktemp("official"), **settings).start()
+    yield store
+    store.stop()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import io
 import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from main import House, create_app
 from settings import Settings
 from tests.client import PASSWORD, Client, Subscription
-from tests.emulators import find_official, free_port, start_official
+from tests.emulators import free_port
 from tests.journeys import market, shop
 from tests.journeys.market import until
 from tests.journeys.server import SECRET
@@ -58,24 +58,18 @@ class Store:
 
 
 @pytest.fixture(params=["local", "official"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with AsyncExitStack() as stack:
-        host = None
-        if request.param == "official":
-            script = find_official()
-            if script is None:
-                pytest.skip("the official Firestore emulator is not installed: needs gcloud with it, and Java")
-            emulator = start_official(script)
-            stack.callback(emulator.stop)
-            host = emulator.host
-        yield await stack.enter_async_context(_open(tmp_path, host))
+async def store(request: pytest.FixtureRequest, project: str, tmp_path: Path) -> AsyncIterator[Store]:
+    host = request.getfixturevalue("official_host") if request.param == "official" else None
+    async with _open(tmp_path, project, host) as opened:
+        yield opened
 
 
 @asynccontextmanager
-async def _open(data: Path, host: str | None) -> AsyncIterator[Store]:
+async def _open(data: Path, project: str, host: str | None) -> AsyncIterator[Store]:
     port = free_port()
     settings = Settings(
         port=port,
+        project=project,
         data_dir=data,
         demo=False,
         firestore_emulator_host=host,

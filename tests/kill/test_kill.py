@@ -21,7 +21,7 @@ import pytest
 
 from firestore.backend import Write
 from firestore.cloud import CloudBackend
-from tests.emulators import ROOT, Emulator, find_official, start_local, start_official
+from tests.emulators import ROOT, start_local
 from tests.kill.flows import FLOWS
 from tests.kill.stored import Stored, stored
 
@@ -31,25 +31,16 @@ ON_THE_OFFICIAL = ("hire", "end", "refund after the spend", "payout")
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[Emulator]:
+def host(tmp_path: Path) -> Iterator[str]:
+    """Of a server of our own, which wants an index for every query."""
     emulator = start_local(tmp_path, "--indexes", str(ROOT / "firestore" / "firestore.indexes.json"))
-    yield emulator
+    yield emulator.host
     emulator.stop()
 
 
-@pytest.fixture
-def official() -> Iterator[Emulator]:
-    script = find_official()
-    if script is None:
-        pytest.skip("the official Firestore emulator is not installed: needs gcloud with it, and Java")
-    emulator = start_official(script)
-    yield emulator
-    emulator.stop()
-
-
-def killed(emulator: Emulator, *flows: str) -> dict[str, dict[str, Any]]:
+def killed(host: str, *flows: str) -> dict[str, dict[str, Any]]:
     """What the enumeration found, by flow."""
-    command = [sys.executable, "-m", "tests.kill.worker", "--host", emulator.host, "--flows", ",".join(flows)]
+    command = [sys.executable, "-m", "tests.kill.worker", "--host", host, "--flows", ",".join(flows)]
     environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}  # no process forks after it has spoken gRPC
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
@@ -69,9 +60,9 @@ PARTS = 4  # each with a server of its own, so that several workers share the lo
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-async def test_t_f01_every_flow_is_killed_before_and_after_every_verb(local: Emulator, part: int) -> None:
+async def test_t_f01_every_flow_is_killed_before_and_after_every_verb(host: str, part: int) -> None:
     flows = list(FLOWS)[part::PARTS]
-    found = await asyncio.to_thread(killed, local, *flows)
+    found = await asyncio.to_thread(killed, host, *flows)
     assert [problem for told in found.values() for problem in told["problems"]] == []
     kills = sum(told["kills"] for told in found.values())
     print(f"{kills} processes were killed in {len(flows)} flows")
@@ -80,30 +71,30 @@ async def test_t_f01_every_flow_is_killed_before_and_after_every_verb(local: Emu
     assert sum(told["states"] for told in found.values()) < kills / 2
 
 
-async def test_t_f01_kills_count_as_one_only_if_they_left_the_same(local: Emulator, tmp_path: Path) -> None:
+async def test_t_f01_kills_count_as_one_only_if_they_left_the_same(host: str, tmp_path: Path) -> None:
     """Whatever differs is seen: in a collection that no flow of today has, in one field, or at the bank."""
     ann, books = Write("people/ann", {"age": 41}), tmp_path / "books"
     books.mkdir()
     left: list[Stored] = []
     for place, later in enumerate((ann, ann, Write("unheard_of/a", {}), Write("people/ann", {"age": 42}))):
-        backend = CloudBackend(f"left-{place}", emulator_host=local.host, deadline_seconds=15)
+        backend = CloudBackend(f"left-{place}", emulator_host=host, deadline_seconds=15)
         await backend.commit([ann])
         await backend.commit([later])
         await backend.close()
-        left.append(await asyncio.to_thread(stored, local.host, f"left-{place}", books))
+        left.append(await asyncio.to_thread(stored, host, f"left-{place}", books))
     (books / "transfer.one").write_text("a key\n")
-    left.append(await asyncio.to_thread(stored, local.host, "left-0", books))
+    left.append(await asyncio.to_thread(stored, host, "left-0", books))
     assert left[0] == left[1]
     assert len(set(left)) == 4
 
 
-async def test_t_f01_flows_are_killed_on_the_official_emulator(official: Emulator) -> None:
-    found = await asyncio.to_thread(killed, official, *ON_THE_OFFICIAL)
+async def test_t_f01_flows_are_killed_on_the_official_emulator(official_host: str) -> None:
+    found = await asyncio.to_thread(killed, official_host, *ON_THE_OFFICIAL)
     assert [problem for told in found.values() for problem in told["problems"]] == []
 
 
-async def test_t_f01_a_restart_that_makes_its_own_key_is_found(local: Emulator) -> None:
+async def test_t_f01_a_restart_that_makes_its_own_key_is_found(host: str) -> None:
     """The enumeration sees what it is there for: after the commit, and only then, the work is done twice."""
-    problems = (await asyncio.to_thread(killed, local, "planted"))["planted"]["problems"]
+    problems = (await asyncio.to_thread(killed, host, "planted"))["planted"]["problems"]
     assert problems != []
     assert all(problem.startswith(("planted, after verb 2:", "planted, before verb 3:")) for problem in problems)
