@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -227,6 +228,7 @@ class StandIn:
         return self.records[name]
 
 
+@lru_cache(maxsize=1_000)
 def _bare(attribute: str) -> str:
     return re.sub(r"^\w+\((.+)\)$", r"\1", attribute)
 
@@ -280,6 +282,7 @@ def _cost(word: str, held: str, settings: Json, *, prefix: bool) -> int | None:
     return 1 if any(_is_near(word, held[:length]) for length in lengths) else None
 
 
+@lru_cache(maxsize=100_000)  # the same words meet in every record
 def _is_near(one: str, other: str) -> bool:
     """One letter more, less, other, or two swapped."""
     if abs(len(one) - len(other)) > 1:
