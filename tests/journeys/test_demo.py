@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import argon2
 import pytest
 
 from demo.agents import ROWS
@@ -40,6 +41,8 @@ class Place:
     def __init__(self, data: Path) -> None:
         self.memory = MemoryBackend()
         self.identity = LocalIdentity(data / "accounts.sqlite3", clock=lambda: NOW)
+        # Nobody guesses these passwords: a hash that is cheap, for forty people in each of a dozen markets.
+        self.identity._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         self.checkout = LocalCheckout(lambda: "http://shop.test", "/local/checkout/shopify")
         self.commits = 0
         self.cut_at: int | None = None
