@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ from domain.images import ImagePurpose
 from domain.keys import TEST, KeyScope, KeyWish
 from domain.listings import ListingStatus, PublishWish
 from domain.money import Dof, Money
+from domain.policy import Policy
 from domain.pricing import HireUnit, SessionConfiguration
 from domain.purchases import Rail
 from domain.rates import RATES
@@ -73,7 +75,7 @@ from graph.requests import GraphQLRequest
 from graph.schema import Mutation, make_schema
 from integrations import credentials as rules
 from integrations.services import DeviceSignIn, Identity, IdentityGateway, PayoutAccount, SignIn
-from settings import Settings
+from settings import Settings, read_policy
 from tests.client import Client
 from tests.journeys import shop
 from tests.journeys.server import SECRET
@@ -195,6 +197,24 @@ class Bank:
         """Nothing is open."""
 
 
+@lru_cache(maxsize=8)
+def _read(data: Path, environment: tuple[tuple[str, str], ...]) -> tuple[Settings, Policy]:
+    """What a rig is told, which is frozen, so that the rigs of one environment share it: half of what one costs."""
+    settings = Settings(
+        env="local",
+        data_dir=data,
+        demo=False,
+        money_mode="live",
+        cursor_secret=SecretStr("cursors"),
+        shopify_shop=None,
+        shopify_webhook_secret=SecretStr(SECRET),
+        firestore_emulator_host=None,
+        auth_emulator_host=None,
+        rate_limits=ROOMY,
+    )
+    return settings, read_policy(settings)
+
+
 class Rig(main.House):
     """A house on memory. `now` is what its clock says; without an `identity`, tokens are names."""
 
@@ -204,19 +224,9 @@ class Rig(main.House):
         self.memory = MemoryBackend()
         self._given = identity
         self._writes = 0
-        settings = Settings(
-            env="local",
-            data_dir=data,
-            demo=False,
-            money_mode="live",
-            cursor_secret=SecretStr("cursors"),
-            shopify_shop=None,
-            shopify_webhook_secret=SecretStr(SECRET),
-            firestore_emulator_host=None,
-            auth_emulator_host=None,
-            rate_limits=ROOMY,
-        )
-        super().__init__(settings, clock=lambda: self.now)
+        settings, policy = _read(data, tuple(os.environ.items()))
+        with patch.object(main, "read_policy", lambda _: policy):
+            super().__init__(settings, clock=lambda: self.now)
         transport = httpx.ASGITransport(Starlette(routes=self.routes(), middleware=self.sight.middleware()))
         self.http = httpx.AsyncClient(transport=transport, base_url=URL, trust_env=False)
         self.guest = Person(self, None)
