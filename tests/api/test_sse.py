@@ -221,6 +221,7 @@ async def test_a_silent_stream_has_a_heartbeat() -> None:
             beats += chunk.count(b":\n\n")
             if beats >= 3:
                 break
+    assert beats >= 3
 
 
 async def test_t_s02_a_token_that_expires_or_is_revoked_ends_the_stream() -> None:
