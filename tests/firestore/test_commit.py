@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 import firestore.commit
 from domain.errors import NotFound, Unavailable
 from firestore.backend import Query, Unclear
+from firestore.cloud import GRACE_SECONDS, CloudBackend
 from firestore.collections import INBOX, OUTBOX, TOPICS
 from firestore.commit import Commits, Lanes, Tx
 from firestore.memory import MemoryBackend
@@ -190,6 +192,16 @@ async def test_nothing_to_write_is_no_commit(memory: MemoryBackend, world: World
     memory.before = faults = Faults()
     assert await world.commits.run(once()) == 1
     assert faults.calls == ["get_many"]
+
+
+def test_t_f04_an_answer_takes_two_seconds_at_most() -> None:
+    """Tests that wait for a deadline make it shorter, and what waits for a process takes any that comes: here are the
+    bounds themselves. An operation ends with its own, and a single verb, of a page or a stream, with the backend's."""
+    verb_seconds = inspect.signature(CloudBackend).parameters["deadline_seconds"].default
+    assert (verb_seconds, GRACE_SECONDS, firestore.commit.ATTEMPT_SECONDS_MAX) == (1.8, 0.1, 1.9)
+    assert verb_seconds + GRACE_SECONDS < 2
+    # Who waits behind others on one wallet waits longer, if those are answered.
+    assert firestore.commit.LANE_SECONDS_MAX == 10
 
 
 @pytest.mark.parametrize("verb", ["get_many", "commit"])
