@@ -137,7 +137,7 @@ async def test_what_expired_is_recorded_again_and_its_work_begins_anew(anywhere:
     assert anywhere.rows == [left, left]
 
 
-async def test_a_lost_reply_is_found_when_it_is_delivered_again(world: World) -> None:  # T-F03, T-W08
+async def test_a_lost_reply_is_found_when_it_is_delivered_again(world: World) -> None:  # T-F03
     assert isinstance(world.backend, MemoryBackend)
 
     async def lost(verb: str) -> None:

@@ -149,7 +149,7 @@ async def test_a_payment_credits_and_completes(world: World) -> None:
     assert events == [(EventType.TRANSACTION_COMPLETED, 1, {"transactionId": purchase.transaction_id})]
 
 
-async def test_twenty_deliveries_at_once_credit_once(anywhere: World) -> None:  # T-W03, T-W07
+async def test_twenty_deliveries_at_once_credit_once(anywhere: World) -> None:  # T-W03
     purchase = await begin(anywhere)
     told = facts(paid(), purchase_id=purchase.id, user_hint=MAX)
     deliveries = [await anywhere.deliver(told) for _ in range(20)]
@@ -643,7 +643,7 @@ async def test_a_wallet_that_is_full_sends_the_order_to_review(world: World) -> 
 # ---- the delivery
 
 
-async def test_the_row_is_finished_with_the_work(world: World) -> None:  # T-W08
+async def test_the_row_is_finished_with_the_work(world: World) -> None:
     told = facts(paid(), email="max@jiga.test")
     first = await world.store.inbox.record(
         "shopify", "orders/paid", "jiga.test", b"{}", NOW, outcome="accepted", task="apply_order", args={"a": "b"}

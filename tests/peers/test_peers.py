@@ -128,8 +128,9 @@ async def test_masumi_network_sokosumi_1846_at_stripe(house: House) -> None:
 
 
 async def test_danny_avila_librechat_13812(house: House) -> None:
-    """danny-avila/LibreChat#13812: an event was marked as seen before its credit, and a failed credit was never tried
-    again. Here the record stands, the credit fails, and neither the provider's retry nor the sweep finds it done."""
+    """danny-avila/LibreChat#13812 (T-W08): an event was marked as seen before its credit, and a failed credit was never
+    tried again. Here the record stands, the credit fails, and neither the provider's retry nor the sweep finds it done.
+    """
     assert isinstance(house.backend, MemoryBackend)
     await flows.buy(house)
     down = False
@@ -156,8 +157,9 @@ async def test_danny_avila_librechat_13812(house: House) -> None:
 
 
 async def test_saleor_14648_and_19220(world: World) -> None:
-    """saleor/saleor#14648 and #19220: a webhook and the client's own confirmation at one instant were counted twice.
-    Ours has one way to tell of money, whoever tells: here the webhook and the provider's books, ten times each."""
+    """saleor/saleor#14648 and #19220 (T-W07): a webhook and the client's own confirmation at one instant were counted
+    twice. Ours has one way to tell of money, whoever tells: here the webhook and the provider's books, ten times each.
+    """
     purchase = await begin(world)
     told = facts(paid(), purchase_id=purchase.id)
     delivered = [await world.deliver(told) for _ in range(10)]
