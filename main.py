@@ -23,7 +23,7 @@ from firestore.cloud import CloudBackend
 from firestore.counting import CountingBackend
 from firestore.store import Store
 from functions.caller import Caller, tasks
-from functions.commands import OF_THE_STORE, run
+from functions.commands import OF_THE_STORE, parse, verify
 from functions.connections import HttpConnection, SocketConnection
 from functions.exports import ExportDoor
 from functions.images import ImageDoors
@@ -359,15 +359,16 @@ async def _do(house: House, command: str) -> int:
 
 def main() -> None:
     """Start the store that the environment describes, or do the one command that is asked for."""
+    asked = parse(sys.argv[1:])
     configure(json=False)
-    if sys.argv[1:] and sys.argv[1] not in OF_THE_STORE:
-        sys.exit(run(sys.argv[1:]))
+    if asked.command == "verify":
+        sys.exit(verify(asked.file, asked.digests))
     try:
         settings = Settings()
         require_startable(settings)
         configure(json=settings.is_production)
-        if sys.argv[1:]:
-            sys.exit(asyncio.run(_do(House(settings), sys.argv[1])))
+        if asked.command is not None:
+            sys.exit(asyncio.run(_do(House(settings), asked.command)))
         app = create_app(settings)
     except SettingsError as problem:
         sys.exit(str(problem))

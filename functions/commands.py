@@ -13,25 +13,24 @@ from pathlib import Path
 
 from domain.receipt_files import check_file
 from firestore.store import Store
-from functions.schedule import erasures as rounds
-from functions.schedule.erasures import as_lines, take_lines
+from functions.schedule import erasures as log_of_erasures
 
 FILE_BYTES_MAX = 256 * 2**20  # several times the largest export
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Do one command; gives the exit status: 0 where all holds, 1 where not, 2 for a wrong command line."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks for: `command`, None to start the store, and the `file` and `digests` of `verify`. Ends
+    the process where it asks for help, and with status 2 where it asks for anything else."""
     parser = argparse.ArgumentParser(prog="main.py", description="Without a command, main.py starts the store.")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("audit", help="check the whole ledger of the store that the environment describes")
     commands.add_parser("recount", help="count all figures again from what is recorded, and mend those that differ")
     commands.add_parser("erasures", help="write the log of deleted accounts, to be kept beside the backups")
     commands.add_parser("erase_again", help="read such a log, and erase whom a backup has brought back")
     asked = commands.add_parser("verify", help="check an export of receipts, without the store")
     asked.add_argument("file", type=Path, help="the exported JSON file")
-    asked.add_argument("digests", nargs="*", metavar="DIGEST", help="a digest that you know from elsewhere, in hex")
-    told = parser.parse_args(arguments)
-    return verify(told.file, [each.lower() for each in told.digests])
+    asked.add_argument("digests", nargs="*", metavar="DIGEST", type=str.lower, help="one that you know, in hex")
+    return parser.parse_args(arguments)
 
 
 async def audit(store: Store, now: datetime) -> int:
@@ -54,7 +53,7 @@ async def recount(store: Store, now: datetime) -> int:
 async def erasures(store: Store, now: datetime) -> int:
     """Write the log of deleted accounts, one JSON line each: keep it beside the backups."""
     async for page in store.erasures.log():
-        for line in as_lines(page):
+        for line in log_of_erasures.as_lines(page):
             _say(line)
     return 0
 
@@ -62,10 +61,10 @@ async def erasures(store: Store, now: datetime) -> int:
 async def erase_again(store: Store, now: datetime) -> int:
     """Read such lines from the standard input, and erase again whom a restored backup has brought back."""
     try:
-        taken = await take_lines(store, sys.stdin)
+        taken = await log_of_erasures.take_lines(store, sys.stdin)
     except ValueError as problem:
         return _say(f"This is no log of deleted accounts: {problem}.", failed=True)
-    erased = await rounds.erase_again(store, now)
+    erased = await log_of_erasures.erase_again(store, now)
     _say(f"{taken} lines read, {erased} accounts erased again; the store's queue does the rest.")
     return 0
 
@@ -79,7 +78,7 @@ OF_THE_STORE: Mapping[str, Callable[[Store, datetime], Awaitable[int]]] = {
 
 
 def verify(file: Path, digests: Sequence[str]) -> int:
-    """Say whether a user's export holds, and up to which digest."""
+    """Say whether a user's export holds, and up to which digest; gives the exit status: 1 where it does not."""
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             return _say(f"{file} is larger than {FILE_BYTES_MAX} bytes: that is no export.", failed=True)

@@ -1,4 +1,4 @@
-"""`python main.py verify FILE`: what a user's own machine says of an export, without the store."""
+"""The commands of main.py: what each asks for and says, above all `verify FILE`, on a user's own machine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+import main
 from domain.money import Dof
 from domain.receipt_files import check_file
 from firestore.collections import USERS
 from firestore.memory import MemoryBackend
-from functions.commands import OF_THE_STORE, run
+from functions.commands import OF_THE_STORE, parse, verify
 from functions.schedule.seals import seal_days
 from tests.emulators import ROOT
 from tests.make import NOW, World, user_id
@@ -35,6 +36,12 @@ async def an_export(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     file = tmp_path / "receipts.json"
     file.write_text(json.dumps(told))
     return file, told
+
+
+def asked(file: Path, *digests: str) -> int:
+    """What `verify` answers to this command line."""
+    told = parse(["verify", str(file), *digests])
+    return verify(told.file, told.digests)
 
 
 async def test_a_file_that_holds(tmp_path: Path) -> None:
@@ -60,9 +67,9 @@ async def test_a_file_that_holds(tmp_path: Path) -> None:
 async def test_a_known_digest_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, told = await an_export(tmp_path)
     capsys.readouterr()  # what sealing has logged
-    assert run(["verify", str(file), *(each["digest"].upper() for each in told["digests"])]) == 0
+    assert asked(file, *(each["digest"].upper() for each in told["digests"])) == 0
     assert capsys.readouterr().err == ""
-    assert run(["verify", str(file), "ab" * 32]) == 1
+    assert asked(file, "ab" * 32) == 1
     heard = capsys.readouterr()
     assert heard.err == f"The digest {'ab' * 32} that you know is not in the file.\n{file} does NOT hold.\n"
     assert heard.out == ""
@@ -73,7 +80,7 @@ async def test_a_file_that_was_changed(tmp_path: Path, capsys: pytest.CaptureFix
     told["receipts"][0]["share"][2][0] = 71
     file.write_text(json.dumps(told))
     capsys.readouterr()  # what sealing has logged
-    assert run(["verify", str(file)]) == 1
+    assert asked(file) == 1
     heard = capsys.readouterr()
     assert heard.out == ""
     assert heard.err.splitlines() == [*check_file(told).problems, f"{file} does NOT hold."]
@@ -93,15 +100,40 @@ def test_what_is_no_export(
     file = tmp_path / "receipts.json"
     if content is not None:
         file.write_bytes(content)
-    assert run(["verify", str(file)]) == 1
+    assert asked(file) == 1
     assert capsys.readouterr().err == f"{file} {said}\n"
 
 
-def test_another_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("line", "status", "said"),
+    [
+        (["fly"], 2, "invalid choice: 'fly'"),
+        (["--fly"], 2, "unrecognized arguments: --fly"),
+        (["verify"], 2, "the following arguments are required: file"),
+        *(([name, "--fast"], 2, "unrecognized arguments: --fast") for name in OF_THE_STORE),
+        *(([name, "today"], 2, "unrecognized arguments: today") for name in OF_THE_STORE),
+        *(([name, "--help"], 0, f"usage: main.py {name}") for name in OF_THE_STORE),
+    ],
+)
+def test_a_command_line_is_read_before_anything_is_built(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: list[str], status: int, said: str
+) -> None:
+    def build(*_: object) -> None:
+        pytest.fail("nothing may be built, let alone done")
+
+    for name in ("Settings", "House", "create_app"):
+        monkeypatch.setattr(main, name, build)
+    monkeypatch.setattr("sys.argv", ["main.py", *line])
     with pytest.raises(SystemExit) as ended:
-        run(["fly"])
-    assert ended.value.code == 2
-    assert "invalid choice: 'fly'" in capsys.readouterr().err
+        main.main()
+    assert ended.value.code == status
+    heard = capsys.readouterr()
+    assert said in heard.out + heard.err
+
+
+def test_every_command_of_the_store_can_be_asked_for() -> None:
+    assert {name: parse([name]).command for name in OF_THE_STORE} == {name: name for name in OF_THE_STORE}
+    assert parse([]).command is None
 
 
 async def test_the_log_of_deleted_accounts_is_written_and_read_again(
