@@ -291,6 +291,18 @@ async def test_moderators_look_through_listings_of_any_status(market: Market) ->
     assert [each["id"] for each in gone] == [market.ids.hidden_listing]
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("2027-01-01T00:00:00", "Say the time zone of {}"), ("0001-01-01T00:00:00+01:00", "{} lies outside the years")],
+)
+@pytest.mark.parametrize("end", ["from", "to"])
+async def test_the_journal_begins_and_ends_at_moments(market: Market, end: str, given: str, said: str) -> None:
+    query = "query ($filter: LedgerFilter) { ledgerEntries(filter: $filter) { nodes { id } } }"
+    (error,) = (await market.root.answer(query, filter={end: given}))["errors"]
+    assert (error["extensions"]["code"], error["extensions"]["field"]) == ("BAD_USER_INPUT", f"filter.{end}")
+    assert error["message"].startswith(said.format(end))
+
+
 async def test_an_admin_reads_the_journal(market: Market) -> None:
     """Everybody's in the order of time, a user's newest first; every filter finds what a plain reading finds."""
     query = """query ($filter: LedgerFilter, $first: Int, $after: String) {
