@@ -32,12 +32,12 @@ from domain.receipts import (
 from firestore.backend import Aggregate, Backend, Filter, Order, Query, Snapshot, Value
 from firestore.collections import DIGESTS, ENTRIES, RUNS
 from firestore.commit import Commits, Tx
+from firestore.legible import UNREADABLE
 from firestore.rows import BUCKETS
 
 LATE_DAYS = 7  # sealed days that are counted again with each seal
 PAGE = 500  # entries in one RPC, some 500 KB
 PROBE_IDS = 100  # documents looked for at once
-UNREADABLE = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)  # what a broken record raises
 
 _Leaf = tuple[str, bytes]
 """A place and a hash."""

@@ -10,6 +10,8 @@ from firestore.records import Collection, R
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = (AssertionError, ArithmeticError, LookupError, TypeError, ValueError)  # what a broken record raises
+
 
 def legible(collection: Collection[R], snapshots: Iterable[Snapshot]) -> list[R]:
     """The records of those that can be read. The others are logged by their place, not by what they say, and left as
@@ -18,6 +20,6 @@ def legible(collection: Collection[R], snapshots: Iterable[Snapshot]) -> list[R]
     for snapshot in snapshots:
         try:
             found.append(collection.decode(snapshot))
-        except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError) as problem:
+        except UNREADABLE as problem:
             log.error("%s cannot be read: %s", snapshot.path, type(problem).__name__)
     return found

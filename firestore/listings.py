@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -29,8 +28,6 @@ from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 from firestore.rows import OutboxRow
-
-log = logging.getLogger(__name__)
 
 _HOURLY = "pricing.hourly"
 _POPULAR = (Order("total_hires", descending=True),)
@@ -191,7 +188,8 @@ class Listings:
     async def follow(self, shard: int) -> AsyncGenerator[Changes, None]:
         """The listings on offer of one shard: first all of them, then each change as it is committed.
 
-        A shard holds at most 10,000 listings, one listened target's bound. Raises ValueError beyond it.
+        A shard holds at most 10,000 listings, one listened target's bound. Raises ValueError beyond it. A damaged one
+        is logged, and told as gone.
         """
         active = Filter("status", "==", ListingStatus.ACTIVE.value)
         bounds = [Filter("agent_id", ">=", f"{Kind.AGENT.value}_{_SHARD_STARTS[shard]}")]
@@ -200,14 +198,10 @@ class Listings:
         query, first = Query(LISTINGS.name, (active, *bounds), (Order("agent_id"),)), True
         async with aclosing(self._backend.listen(query)) as batches:
             async for batch in batches:
-                changed, gone = [], [path.rpartition("/")[2] for path in batch.removed]
-                for snapshot in batch.changed:
-                    try:
-                        changed.append(LISTINGS.decode(snapshot))
-                    except ValueError as problem:  # one damaged document must not hide all the others
-                        log.error("%s cannot be read: %s", snapshot.path, problem)
-                        gone.append(snapshot.id)
-                yield Changes(tuple(changed), tuple(gone), first or batch.reset)
+                changed = legible(LISTINGS, batch.changed)
+                damaged = {each.id for each in batch.changed} - {each.id for each in changed}
+                gone = (*(path.rpartition("/")[2] for path in batch.removed), *sorted(damaged))
+                yield Changes(tuple(changed), gone, first or batch.reset)
                 first = False
 
     async def documents(self) -> AsyncIterator[SearchDocument]:
@@ -216,12 +210,8 @@ class Listings:
         after = None
         while True:  # ends with the collection: each page begins behind the one before
             found = await self._backend.query(Query(LISTINGS.name, active, limit=ALL_PAGE, after=after))
-            for snapshot in found:
-                try:
-                    document = document_of(LISTINGS.decode(snapshot))
-                except ValueError as problem:  # one damaged document must not hide all the others
-                    log.error("%s cannot be read: %s", snapshot.path, problem)
-                    continue
+            for listing in legible(LISTINGS, found):
+                document = document_of(listing)
                 if document is not None:
                     yield document
             if len(found) < ALL_PAGE:

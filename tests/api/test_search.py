@@ -343,8 +343,10 @@ async def test_a_following_that_breaks_begins_again(stand: Market, monkeypatch: 
     assert failed > 2
 
 
-async def test_a_damaged_listing_hides_no_other(stand: Market) -> None:
-    damaged = {"status": "ACTIVE", "agent_id": an_agent("searched 1").id}
+@pytest.mark.parametrize("price", [10**16, "much", None])
+async def test_a_damaged_listing_hides_no_other(stand: Market, price: int | str | None) -> None:
+    """A price beyond all DOF is no ValueError, as one that is no number is."""
+    damaged = LISTINGS.encode(a_numbered(1)) | {"id": "damaged", "pricing": {"hourly": price}}
     await stand.rig.memory.commit([Write("listings/damaged", damaged)])
     await stand.rig.put(LISTINGS, a_numbered(1))
 

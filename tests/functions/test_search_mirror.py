@@ -216,7 +216,8 @@ async def test_the_round_reads_in_pages_and_a_damaged_listing_hides_no_other(
     monkeypatch.setattr("firestore.listings.ALL_PAGE", 5)
     made = [a_found(number) for number in range(12)]
     await stand.put(*made)
-    await stand.market.backend.commit([Write("listings/damaged", {"status": "ACTIVE"})])
+    beyond = LISTINGS.encode(made[0]) | {"id": "damaged", "pricing": {"hourly": 10**16}}
+    await stand.market.backend.commit([Write("listings/damaged", beyond)])
     with stand.market.backend.measure() as counts:
         documents = {document.id async for document in stand.market.listings.documents()}
     assert (documents, counts.rpcs, counts.reads) == ({each.id for each in made}, 3, 13)
