@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
-from domain.errors import Unavailable
 from domain.payouts import Payout, PayoutState
 from firestore.paging import FIRST_MAX, Position
 from firestore.store import Store
+from functions.schedule.patience import Patience
 from functions.tasks.payouts import apply_bank, apply_transfer, held_of
 from integrations.services import BankStatus, PayoutGateway
 
@@ -23,21 +22,24 @@ PAGES_MAX = 5  # of each state in one round, the oldest first: 500 payouts whose
 
 async def look_after(store: Store, gateway: PayoutGateway | None, now: datetime) -> int:
     """Ask the provider's books what became of the payouts that wait for longer than a day, and conclude them; gives how
-    many it concluded. A payout or an account that cannot be read is logged, and holds up no other."""
+    many it concluded. A payout or an account that cannot be read is logged, and holds up no other. Raises Unavailable
+    once ten of them in a row have no answer: then it is not those, and the next round asks again."""
     if gateway is None:
         return 0
     by_account: dict[str, list[Payout]] = {}
     for state in (PayoutState.SENT, PayoutState.REQUESTED):
         for payout in await _waiting(store, state, now):
             by_account.setdefault(payout.account_id, []).append(payout)
-    concluded = 0
+    patience = Patience("payouts")
     for account_id, payouts in by_account.items():
-        sent = await _transfers(store, gateway, payouts, now)
-        await _banks(store, gateway, account_id, sent, now)
-        for payout in payouts:
-            with _apart(payout=payout.id):
-                stands = await store.payouts.get(payout.id)
-                concluded += stands is not None and stands.concluded_at is not None
+        sent = await _transfers(store, gateway, payouts, now, patience)
+        if sent:
+            await _banks(store, gateway, account_id, sent, now, patience)
+    concluded = 0
+    for payout in (each for payouts in by_account.values() for each in payouts):
+        with patience.over(payout=payout.id):
+            stands = await store.payouts.get(payout.id)
+            concluded += stands is not None and stands.concluded_at is not None
     return concluded
 
 
@@ -55,13 +57,13 @@ async def _waiting(store: Store, state: PayoutState, now: datetime) -> list[Payo
 
 
 async def _transfers(
-    store: Store, gateway: PayoutGateway, payouts: Sequence[Payout], now: datetime
+    store: Store, gateway: PayoutGateway, payouts: Sequence[Payout], now: datetime, patience: Patience
 ) -> dict[str, datetime]:
     """Note each payout's transfer as the provider tells of it; gives when those were asked for that are with the
     creator still. One without a transfer waits for its task, which may be a dead letter."""
     sent: dict[str, datetime] = {}
     for payout in payouts:
-        with _apart(payout=payout.id):
+        with patience.over(payout=payout.id):
             transfer_id = payout.transfer_id or await gateway.find_transfer(payout.id)
             if transfer_id is None:
                 log.warning("payout has no transfer", payout=payout.id, since=payout.created_at.isoformat())
@@ -74,27 +76,21 @@ async def _transfers(
 
 
 async def _banks(
-    store: Store, gateway: PayoutGateway, account_id: str, sent: dict[str, datetime], now: datetime
+    store: Store,
+    gateway: PayoutGateway,
+    account_id: str,
+    sent: dict[str, datetime],
+    now: datetime,
+    patience: Patience,
 ) -> None:
     """Conclude by what left the account for the bank since the oldest of them was asked for."""
-    with _apart(account=account_id):
-        for told in await gateway.bank_payouts(account_id, min(sent.values())) if sent else ():
+    with patience.over(account=account_id):
+        for told in await gateway.bank_payouts(account_id, min(sent.values())):
             if told.status is BankStatus.ON_ITS_WAY or not sent:
                 continue
-            with _apart(bank_payout=told.id):
+            with patience.over(bank_payout=told.id):
                 for payout_id in await held_of(store, gateway, told) or ():
                     if payout_id in sent:
                         await apply_bank(store, gateway, payout_id, told, now)
                         del sent[payout_id]
                         log.warning("payout mended", payout=payout_id, bank_payout=told.id)
-
-
-@contextlib.contextmanager
-def _apart(**what: str) -> Iterator[None]:
-    """Whatever goes wrong with one of them is written down, and the next one has its turn."""
-    try:
-        yield
-    except Unavailable as down:
-        log.warning("payout not looked after", reason=down.message, **what)
-    except Exception:
-        log.exception("payout not looked after", **what)

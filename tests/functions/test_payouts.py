@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from firestore.collections import ENTRIES, OUTBOX, PAYOUTS, TRANSACTIONS
 from firestore.memory import MemoryBackend
 from firestore.rows import RowState
 from functions.caller import Caller, tasks
+from functions.schedule import patience, payouts
 from functions.schedule.payouts import look_after
 from functions.schedule.rounds import rounds
 from integrations.local.stripe import event_payload
@@ -410,6 +412,27 @@ async def test_one_that_cannot_be_read_holds_up_no_other(stand: Stand) -> None:
     stand.there.down = set()
     assert await stand.look_after() == 1
     assert await stand.states() == {one: PayoutState.PAID, two: PayoutState.PAID}
+
+
+async def test_books_that_do_not_answer_end_the_round_soon(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever's payouts they are: what our own store answers in between says nothing for the provider."""
+    asked = [await stand.ask(str(number), 50) for number in range(3)]
+    waiting, tried = payouts._waiting, 0
+
+    async def of_three_accounts(*wanted: Any) -> list[Payout]:
+        return [replace(each, account_id=f"acct_{each.id}") for each in await waiting(*wanted)]
+
+    async def down(transfer_id: str) -> TransferTold:
+        nonlocal tried
+        tried += 1
+        raise Unavailable("no answer in time")
+
+    monkeypatch.setattr(payouts, "_waiting", of_three_accounts)
+    monkeypatch.setattr(stand.there, "transferred", down)
+    monkeypatch.setattr(patience, "DOWN_MAX", 2)
+    with pytest.raises(Unavailable):
+        await stand.look_after()
+    assert (tried, await stand.states()) == (2, dict.fromkeys(asked, PayoutState.SENT))
 
 
 async def test_the_round_reads_in_pages(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
