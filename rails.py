@@ -45,7 +45,9 @@ LOCAL_SHOP = "jiga-local.myshopify.com"
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What signs cursors and webhooks. A rail without a secret has its door shut."""
+    """What signs. `cursor`: cursors, links to exports, a local store's upload addresses, and Google Analytics'
+    pseudonyms; each use says in what it signs what it is of, so that none passes for another. `rails`: webhooks; a rail
+    without a secret has its door shut."""
 
     cursor: bytes
     rails: dict[Rail, tuple[str, ...]]

@@ -22,6 +22,7 @@ from domain.progress import Achievement, Level, Metric, Progression, RankRule
 from domain.purchases import Package, Tier
 from domain.revenue import Shares
 
+CURSOR_SECRET_CHARACTERS_MIN = 16  # whoever has one cursor may guess at home: 64 bits, even in hex, are too many to try
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 
 
@@ -167,11 +168,17 @@ _FORBIDDEN_IN_PRODUCTION = {
 
 
 def require_startable(settings: Settings) -> None:
-    """Refuse a production store that lacks a setting or carries an emulator's (product.md). Raises SettingsError."""
+    """Refuse settings that are half made, a secret that can be guessed, and a production store that lacks a setting or
+    carries an emulator's (product.md). Raises SettingsError."""
     if bool(settings.ga4_measurement_id) != bool(settings.ga4_secret):
         raise SettingsError("Google Analytics is half set up: set GA4_MEASUREMENT_ID and GA4_API_SECRET, or neither.")
     if bool(settings.app_check_apps) != bool(settings.project_number):  # half of it would let everybody in
         raise SettingsError("App Check is half set up: set JIGA_APP_CHECK_APPS and JIGA_PROJECT_NUMBER, or neither.")
+    if settings.cursor_secret and len(settings.cursor_secret) < CURSOR_SECRET_CHARACTERS_MIN:
+        raise SettingsError(
+            f"JIGA_CURSOR_SECRET has fewer than {CURSOR_SECRET_CHARACTERS_MIN} characters, which can be guessed: make "
+            "one with `openssl rand -hex 24`."
+        )
     given = {name: bool(getattr(settings, attribute)) for name, attribute in _ALGOLIA.items()}
     if not settings.is_production:
         if any(given.values()) and not all(given.values()):

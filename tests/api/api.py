@@ -205,7 +205,7 @@ def _read(data: Path, environment: tuple[tuple[str, str], ...]) -> tuple[Setting
         data_dir=data,
         demo=False,
         money_mode="live",
-        cursor_secret=SecretStr("cursors"),
+        cursor_secret=SecretStr("what signs the cursors"),
         shopify_shop=None,
         shopify_webhook_secret=SecretStr(SECRET),
         firestore_emulator_host=None,
