@@ -69,7 +69,9 @@ async def review_queue(info: Info, first: int | None = None, after: str | None =
 
 
 async def dead_letters(info: Info, first: int | None = None, after: str | None = None) -> Connection[DeadLetter]:
-    """Tasks that were tried for hours and have failed, to be looked at and retried."""
+    """Tasks that were given up: each failed for hours, or no try can do it before somebody has decided. To be looked
+    at, and retried.
+    """
     context = info.context
     scope = scope_of("deadLetters", context.user_id)
     position = position_of(context.desk.cursors, scope, after)
@@ -98,7 +100,7 @@ async def reject_order(info: Info, input: RejectOrderInput) -> RejectOrderResult
 
 
 async def retry_dead_letter(info: Info, input: RetryDeadLetterInput) -> RetryDeadLetterResult:
-    """Try a failed task again from the start."""
+    """Try a task that was given up again from the start."""
     context = info.context
     row = await context.store.outbox.revive(context.signed_in, input.id, context.now)
     return RetryDeadLetterPayload(id=strawberry.ID(row.id))

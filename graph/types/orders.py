@@ -44,7 +44,10 @@ class Order:
         )
 
 
-@strawberry.type(description="A task that failed for hours. Mend the cause, then retry it.")
+@strawberry.type(
+    description="A task that was given up: it failed for hours, or no try can do it before somebody has decided. Mend "
+    "the cause, then retry it."
+)
 class DeadLetter:
     id: strawberry.ID
     task: str
