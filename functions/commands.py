@@ -1,5 +1,5 @@
-"""What main.py does when it is asked for more than to start: `audit`, `recount`, `erasures` and `erase_again` on the
-store that the environment describes, and `verify FILE [DIGEST ...]`, which needs none."""
+"""What main.py does when it is asked for more than to start: `audit`, `recount`, `erasures`, `erase_again` and
+`data_requests` on the store that the environment describes, and `verify FILE [DIGEST ...]`, which needs none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from domain.receipt_files import check_file
 from firestore.store import Store
 from functions.schedule import erasures as log_of_erasures
+from functions.tasks.privacy import data_answers
 
 FILE_BYTES_MAX = 256 * 2**20  # several times the largest export
 
@@ -27,6 +28,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("recount", help="count all figures again from what is recorded, and mend those that differ")
     commands.add_parser("erasures", help="write the log of deleted accounts, to be kept beside the backups")
     commands.add_parser("erase_again", help="read such a log, and erase whom a backup has brought back")
+    commands.add_parser("data_requests", help="write what customers have asked to be told, and what is held of them")
     asked = commands.add_parser("verify", help="check an export of receipts, without the store")
     asked.add_argument("file", type=Path, help="the exported JSON file")
     asked.add_argument("digests", nargs="*", metavar="DIGEST", type=str.lower, help="one that you know, in hex")
@@ -69,11 +71,19 @@ async def erase_again(store: Store, now: datetime) -> int:
     return 0
 
 
+async def data_requests(store: Store, now: datetime) -> int:
+    """Write each customer's request for data that a shop has passed on, with what is held of them, for who answers."""
+    async for line in data_answers(store):
+        _say(line)
+    return 0
+
+
 OF_THE_STORE: Mapping[str, Callable[[Store, datetime], Awaitable[int]]] = {
     "audit": audit,
     "recount": recount,
     "erasures": erasures,
     "erase_again": erase_again,
+    "data_requests": data_requests,
 }
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -21,7 +22,9 @@ from firestore.memory import MemoryBackend
 from firestore.rows import OutboxRow, RowState
 from firestore.store import Store
 from functions.caller import Caller, tasks
+from functions.commands import OF_THE_STORE
 from functions.outbox import Dispatcher
+from functions.tasks import privacy
 from functions.webhooks.shopify import ShopifyDoor
 from integrations.shopify import ShopifySignatures, sign
 from tests.journeys.shop import BRONZE_DOF, Order
@@ -146,6 +149,36 @@ async def test_a_request_for_data_waits_for_an_admin(room: Room) -> None:  # T-W
     (waiting,) = (await room.store.privacy.data_requests(10, None)).nodes
     assert (waiting.outcome, JOHN in waiting.body.decode()) == ("data request", True)
     assert (await room.order(1)).email == JOHN
+
+
+async def test_a_command_writes_what_is_asked_for_and_what_is_held(
+    room: Room, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each request, on whichever page: one asks for two orders, the other is of a stranger."""
+    monkeypatch.setattr(privacy, "FIRST_MAX", 1)
+    for number in (1, 2):
+        assert await room.post("orders/paid", Order(number, email=JOHN).told()) == 200
+    assert await room.post("orders/paid", Order(3, email="jane@example.com").told()) == 200
+    stranger = {"id": 8, "email": "jim@example.com"}
+    for asked in (body("orders_requested", (1,)), body("orders_requested", customer=stranger)):
+        assert await room.post("customers/data_request", asked) == 200
+    await room.work()
+    capsys.readouterr()  # what the tasks have logged
+    assert await OF_THE_STORE["data_requests"](room.store, NOW) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    johns, jims = sorted(lines, key=lambda each: "jim@example.com" in each["body"])
+    assert {each["reference"] for each in johns["orders"]} == {"1", "2"}
+    assert {each["email"] for each in johns["orders"]} == {JOHN}
+    assert {each["topic"] for each in johns["deliveries"]} == {"orders/paid"}
+    assert len(johns["deliveries"]) == 2
+    assert all(JOHN in each["body"] for each in (johns, *johns["deliveries"]))
+    assert "jane@example.com" not in json.dumps(lines)
+    assert (jims["topic"], jims["received_at"], jims["orders"], jims["deliveries"]) == (
+        "customers/data_request",
+        "2026-03-01T12:00:00Z",
+        [],
+        [],
+    )
 
 
 async def test_a_shop_that_closes_is_forgotten(room: Room) -> None:  # T-W24
