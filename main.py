@@ -1,4 +1,4 @@
-"""The composition root: settings -> gateways and store -> app. The only place that builds, imported by nobody."""
+"""The composition root: settings -> gateways and store -> app, with rails, outlets and sight. Imported by nobody."""
 
 from __future__ import annotations
 

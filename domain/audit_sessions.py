@@ -1,7 +1,4 @@
-"""What follows from the entries: sessions, orders, accruals, payouts, and every transaction that a user sees.
-
-Each is derived again from the journal and from the facts beside it (reliability.md, 2.3: I5 to I9, I13, I14).
-"""
+"""What must hold of sessions and of what they meter (I5, I8, I13, I14)."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from domain.pricing import MINUTES, HireUnit, Leg, Pricing
 from domain.sessions import EndReason, Session, SessionType, UsageRecord
 
 UNSETTLED_AFTER = timedelta(minutes=10)  # a session's own task settles it within seconds, the sweep within a minute
-PAYOUT_STUCK_AFTER = timedelta(days=7)  # a bank takes some days
 
 
 # ---- sessions

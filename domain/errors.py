@@ -69,7 +69,7 @@ class InsufficientDof(Refusal):
 
 
 class WalletFrozen(Refusal):
-    """The wallet may not spend: it carries debt, or a dispute or a moderator froze it."""
+    """The wallet may not spend: it carries debt, or a dispute of a payment of its owner's is open."""
 
     code = RefusalCode.WALLET_FROZEN
 

@@ -27,7 +27,8 @@ PROBLEMS_SHOWN_MAX = 50  # a file that is wrong altogether need not be told of l
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a file proves: `sealed` entries by receipts, up to the `last` digest. `open` ones are told, not proven."""
+    """What a file proves: `sealed` entries by receipts, up to the digest of `last_day`. `open` ones are told, not
+    proven."""
 
     user_id: str
     sealed: int

@@ -104,9 +104,8 @@ class Agents:
         return await self._commits.run(body)
 
     async def set_rank(self, agent_id: str, rank: Rank, now: datetime) -> Agent:
-        """For progression, and whoever runs the store; no mutation of the contract reaches it. Two RPCs.
-
-        Raises NotFound.
+        """For the demo, whose agents have ranks that months of hires would have earned them: progression gives ranks in
+        its own commits, and no mutation does. Two RPCs. Raises NotFound.
         """
         _require_id(agent_id)
 

@@ -132,7 +132,7 @@ Body = Callable[[Tx], Awaitable[T]]
 
 class Commits:
     """Runs operations. `rehearse` runs a body twice on the same reads and compares what it would write: the tests'
-    proof that a body has no other effect (house.md, rule 4). `told` gets the outbox rows of each commit that stands.
+    proof that a body has no other effect (house rule 4). `told` gets the outbox rows of each commit that stands.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class Lanes:
             async with asyncio.timeout(LANE_SECONDS_MAX):
                 await lane.lock.acquire()
         except TimeoutError:
-            raise Unavailable("Too many requests wait for this wallet: try again in a few seconds.") from None
+            raise Unavailable("Too many requests wait for the same thing: try again in a few seconds.") from None
 
 
 @asynccontextmanager

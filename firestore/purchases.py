@@ -1,4 +1,4 @@
-"""Operations of purchases and orders: a wish to buy, and what the provider's webhooks tell of it."""
+"""Operations of purchases: a user's wish to buy, and where it is paid. What a provider tells of it is an order's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import datetime
 from domain import purchases
 from domain.errors import BadInput, IdempotencyConflict
 from domain.ids import Kind, derived_id, fingerprint, is_id, require_key
-from domain.ledger import WORLD_SHOPIFY, WORLD_STRIPE
 from domain.money import Dof, Money
 from domain.policy import Policy
 from domain.purchases import QUANTITY_MAX, Purchase, Rail
@@ -17,8 +16,6 @@ from domain.users import require_active
 from firestore.backend import Backend
 from firestore.collections import PURCHASES, TRANSACTIONS, USERS
 from firestore.commit import Commits, Tx
-
-_WORLD = {Rail.SHOPIFY: WORLD_SHOPIFY, Rail.STRIPE: WORLD_STRIPE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""The few pages that a browser gets: the front page, and the local checkout where no shop is connected."""
+"""The few pages that a browser gets: the front page, and those that stand in for a provider's own where it is not
+connected, to pay for a purchase and to connect an account for payouts."""
 
 from __future__ import annotations
 

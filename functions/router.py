@@ -1,4 +1,4 @@
-"""The machines' doors: webhooks, tasks, health, and the local checkout page."""
+"""The machines' doors: webhooks, tasks, health and readiness."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Execution:
 
     @property
     def planned_texts(self) -> int:
-        """Distinct texts remembered now (at most 256), for metrics."""
+        """Distinct texts remembered now, at most 256: what the tests hold that bound by."""
         return len(self._plans)
 
     async def execute(self, request: GraphQLRequest, context: OperationContext) -> Answer:
