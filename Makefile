@@ -60,8 +60,8 @@ corruptions: $(VENV)/.test ## damage N=1000 ledgers at random, and find each dam
 	$(PYTHON) -m tests.simulator --corruptions $(N)
 
 .PHONY: kill
-kill: $(VENV)/.test ## kill every flow at every verb, restarts too: KILL_HOST=host:port of a Firestore emulator
-	GRPC_ENABLE_FORK_SUPPORT=0 $(PYTHON) -m tests.kill.worker --twice --host $(KILL_HOST)
+kill: $(VENV)/.test ## kill every flow at every verb, restarts too, on our own emulator, or at KILL_HOST=host:port
+	GRPC_ENABLE_FORK_SUPPORT=0 $(PYTHON) -m tests.kill.worker --twice $(if $(KILL_HOST),--host $(KILL_HOST))
 
 .PHONY: bench
 bench: $(VENV)/.test ## how fast money moves beside the backend's ceiling, a burst of webhooks, what a page costs (minutes)

@@ -152,7 +152,7 @@ async def test_an_export_is_a_file_of_any_size(market: Market) -> None:
 async def test_t_p06_the_address_opens_one_users_data_for_ten_minutes(market: Market) -> None:
     path, rig = await url_of(market.max), market.rig
     token = path.rpartition("/")[2]
-    links = ExportLinks(b"cursors", lambda: "")
+    links = ExportLinks(b"what signs the cursors", lambda: "")
     other = ExportLinks(b"another", lambda: "").make(market.max.user_id, NOW)
     assert links.read(token, NOW) == market.max.user_id
     for bad in (token[:-3] + "AAA", token[:40], token + "A", "x", "%20", "A" * 401, other.rpartition("/")[2]):

@@ -38,9 +38,10 @@ def host(tmp_path: Path) -> Iterator[str]:
     emulator.stop()
 
 
-def killed(host: str, *flows: str) -> dict[str, dict[str, Any]]:
-    """What the enumeration found, by flow."""
-    command = [sys.executable, "-m", "tests.kill.worker", "--host", host, "--flows", ",".join(flows)]
+def killed(host: str | None, *flows: str) -> dict[str, dict[str, Any]]:
+    """What the enumeration found, by flow; without a server's address it starts its own."""
+    command = [sys.executable, "-m", "tests.kill.worker", "--flows", ",".join(flows)]
+    command += ["--host", host] if host is not None else []
     environment = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}  # no process forks after it has spoken gRPC
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
@@ -86,6 +87,11 @@ async def test_t_f01_kills_count_as_one_only_if_they_left_the_same(host: str, tm
     left.append(await asyncio.to_thread(stored, host, "left-0", books))
     assert left[0] == left[1]
     assert len(set(left)) == 4
+
+
+async def test_a_run_needs_no_emulator_of_another(host: str) -> None:
+    flow = ON_THE_OFFICIAL[0]
+    assert await asyncio.to_thread(killed, None, flow) == await asyncio.to_thread(killed, host, flow)
 
 
 async def test_t_f01_flows_are_killed_on_the_official_emulator(official_host: str) -> None:

@@ -1,7 +1,8 @@
 """Kills real processes at every verb of every flow, starts them again, and holds the end against an undisturbed run.
 
-`python -m tests.kill.worker --host 127.0.0.1:8080` prints one JSON line a flow. Everything is imported once; each case
-is a fork of that, which has not spoken gRPC yet, so a case costs milliseconds and not the second of an import.
+`python -m tests.kill.worker` prints one JSON line a flow, on an emulator of ours that it starts, or on the one of
+`--host 127.0.0.1:8080`. Everything is imported once; each case is a fork of that, which has not spoken gRPC yet, so a
+case costs milliseconds and not the second of an import.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
@@ -44,6 +46,7 @@ from firestore.collections import (
 )
 from firestore.memory import MemoryBackend
 from firestore.records import SEAL, Collection
+from tests.emulators import ROOT, start_local
 from tests.kill.flows import FLOWS, PLANTED, Flow
 from tests.kill.house import Fuse, House, furniture
 from tests.kill.stored import stored
@@ -252,29 +255,56 @@ class _Plan:
 def main() -> None:
     """Every flow asked for, `--at-once` of them at a time."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--host", required=True, help="host:port of a Firestore emulator")
+    parser.add_argument("--host", help="host:port of a Firestore emulator; without it, one of ours is started")
     parser.add_argument("--flows", default=",".join(FLOWS), help="names, joined by commas; `planted` is a bug")
     parser.add_argument("--at-once", type=int, default=2, help="flows at a time")
     parser.add_argument("--twice", action="store_true", help="kill the restarted process too, at each of its verbs")
     asked = parser.parse_args()
-    names = asked.flows.split(",")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    # Names share nothing across runs on one emulator, so that a run can be repeated.
+    with nullcontext(asked.host) if asked.host else _an_emulator() as host:
+        failed = _drive(asked.flows.split(","), host, at_once=asked.at_once, twice=asked.twice)
+    sys.exit(failed)
+
+
+@contextmanager
+def _an_emulator() -> Iterator[str]:
+    """The address of an emulator of ours, which ends with the run."""
+    with tempfile.TemporaryDirectory() as data:
+        emulator = start_local(Path(data), "--indexes", str(ROOT / "firestore" / "firestore.indexes.json"))
+        try:
+            yield emulator.host
+        finally:
+            emulator.stop()
+
+
+def _drive(names: Sequence[str], host: str, *, at_once: int, twice: bool) -> bool:
+    """Every flow in a process of its own; gives whether one of these failed by itself."""
     gc.disable()  # a fork shares what nobody writes to, and a collection writes to all
     drivers: dict[int, str] = {}
     failed = False
     for place, name in enumerate(names):
-        while len(drivers) >= asked.at_once:
+        while len(drivers) >= at_once:
             failed |= _reap(drivers)
         child = os.fork()
         if child == 0:
-            line = json.dumps(enumerate_kills(name, asked.host, f"kill-{os.getpid()}-{place}", twice=asked.twice))
-            os.write(1, f"{line}\n".encode())
-            os._exit(0)
+            _report(name, host, f"kill-{os.getpid()}-{place}", twice=twice)
         drivers[child] = name
     while drivers:
         failed |= _reap(drivers)
-    sys.exit(failed)
+    return failed
+
+
+def _report(name: str, host: str, run: str, *, twice: bool) -> NoReturn:
+    """What the enumeration of one flow found, and the end of this process: what its parent holds is not its own to end.
+    `run` is a name that no other run on this emulator has, so that each can be repeated."""
+    status = 1
+    try:
+        os.write(1, f"{json.dumps(enumerate_kills(name, host, run, twice=twice))}\n".encode())
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
 
 
 def _reap(drivers: dict[int, str]) -> bool:
