@@ -169,7 +169,7 @@ _FORBIDDEN_IN_PRODUCTION = {
 
 def require_startable(settings: Settings) -> None:
     """Refuse settings that are half made, a secret that can be guessed, and a production store that lacks a setting or
-    carries an emulator's (product.md). Raises SettingsError."""
+    carries an emulator's. Raises SettingsError."""
     if bool(settings.ga4_measurement_id) != bool(settings.ga4_secret):
         raise SettingsError("Google Analytics is half set up: set GA4_MEASUREMENT_ID and GA4_API_SECRET, or neither.")
     if bool(settings.app_check_apps) != bool(settings.project_number):  # half of it would let everybody in

@@ -1,4 +1,4 @@
-"""The ledger's invariants (reliability.md, 2.3): small named rules over records, and what breaks one, by document.
+"""The ledger's invariants (docs/rules.md): small named rules over records, and what breaks one, by document.
 
 A rule looks at one document, or at the books as a whole, and says what is wrong; it changes nothing. What an entry did
 is derived again from its postings, and what a document says from the entries. Here are the rules of entries, wallets

@@ -1,4 +1,4 @@
-"""What must hold of orders, purchases, accruals and payouts (reliability.md, 2.3: I6, I7, I9, I13, I14)."""
+"""What must hold of orders, purchases, accruals and payouts (I6, I7, I9, I13, I14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every transaction that a user sees, derived again from the entries (reliability.md, 2.3: I14)."""
+"""Every transaction that a user sees, derived again from the entries (I14)."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class SpendCapReached(Refusal):
 
 
 class IdempotencyConflict(Refusal):
-    """The key, or what stands for it, was used before, with another input (product.md, ruling 12)."""
+    """The key, or what stands for it, was used before, with another input (ruling 12)."""
 
     code = RefusalCode.IDEMPOTENCY_CONFLICT
 
@@ -104,7 +104,7 @@ class IdempotencyConflict(Refusal):
 
 
 class PriceChanged(Refusal):
-    """The listing's price is not the one that the caller saw (product.md, flow 2)."""
+    """The listing's price is not the one that the caller saw."""
 
     code = RefusalCode.PRICE_CHANGED
 
@@ -188,7 +188,7 @@ class SelfDealing(Refusal):
 
 
 class NotFound(Refusal):
-    """Missing, or not for the viewer's eyes: the two look the same (product.md, ruling 10)."""
+    """Missing, or not for the viewer's eyes: the two look the same (ruling 10)."""
 
     code = RefusalCode.NOT_FOUND
 

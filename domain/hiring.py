@@ -51,7 +51,7 @@ def hired(
     fingerprint: str,
     now: datetime,
 ) -> Session:
-    """A hire holds its whole price, and freezes prices and shares (product.md, rulings 5, 6). Raises SelfDealing."""
+    """A hire holds its whole price, and freezes prices and shares (rulings 5, 6). Raises SelfDealing."""
     if listing.owner_id == hirer_id:
         raise SelfDealing("This is your own listing: use startSession with type OWNED for your own agent.")
     return Session(

@@ -50,7 +50,7 @@ class Kind(StrEnum):
 
 
 def derived_id(kind: Kind, *fact: str | int) -> str:
-    """The id of a fact: one fact has one id, for ever, which is what makes money idempotent (house.md, rule 5).
+    """The id of a fact: one fact has one id, for ever, which is what makes money idempotent (house rule 5).
 
     The parts are length-prefixed, so ("ab", "c") and ("a", "bc") differ, and hashed, so any text from outside is safe.
     """

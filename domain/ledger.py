@@ -1,4 +1,4 @@
-"""The journal: append-only double entry. Balances are its projection; a correction is a new entry (rule 3)."""
+"""The journal: append-only double entry. Balances are its projection; a correction is a new entry (house rule 3)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """A wallet right after an entry; the chain of versions has no gap (reliability.md, I12)."""
+    """A wallet right after an entry; the chain of versions has no gap (I12)."""
 
     version: int
     available: Dof

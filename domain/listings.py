@@ -130,7 +130,7 @@ def listing_id(agent_id: str) -> str:
 
 
 def visible_to(listing: Listing, viewer: Viewer | None) -> bool:
-    """Public while ACTIVE or PAUSED, else its owner's and the moderators' (product.md, ruling 10)."""
+    """Public while ACTIVE or PAUSED, else its owner's and the moderators' (ruling 10)."""
     if listing.status in PUBLIC:
         return True
     return viewer is not None and (viewer.id == listing.owner_id or viewer.is_moderator)

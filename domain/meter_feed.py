@@ -2,7 +2,7 @@
 
 Both are numbered together: a change that made version v after k full minutes has the number v + k, and the k-th minute
 under version v has v + k too. So the numbers have no gap, and a client that was away can be told every one again from
-the stored changes alone: no write is made for a tick of the meter (product.md, ruling 6).
+the stored changes alone: no write is made for a tick of the meter (ruling 6).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The meter: what a session has consumed is a pure function of facts and time, not a job (product.md, ruling 6)."""
+"""The meter: what a session has consumed is a pure function of facts and time, not a job (ruling 6)."""
 
 from __future__ import annotations
 

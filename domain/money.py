@@ -73,7 +73,7 @@ def total(amounts: Sequence[Dof]) -> Dof:
 
 
 def split(amount: Dof, shares_bps: Sequence[int]) -> tuple[Dof, ...]:
-    """Divide a non-negative amount by basis points that add up to 10,000 (product.md, ruling 5)."""
+    """Divide a non-negative amount by basis points that add up to 10,000 (ruling 5)."""
     assert sum(shares_bps) == BPS, "the shares make the whole"
     return divide(amount, shares_bps)
 

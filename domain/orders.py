@@ -1,6 +1,6 @@
 """Money in. A webhook adds facts to an order; what the wallet is owed is a pure function of the facts.
 
-So duplicates, disorder and two events about one purchase all lead to one final state (reliability.md, section 2.2).
+So duplicates, disorder and two events about one purchase all lead to one final state.
 """
 
 from __future__ import annotations
@@ -327,7 +327,7 @@ def _is_contest(kinds: set[FactKind]) -> bool:
 
 
 def value(report: Report, packages: Sequence[Package], at: datetime) -> Fact:
-    """Value a report by our price table: never by what the payload says a thing is worth (product.md, ruling 4)."""
+    """Value a report by our price table: never by what the payload says a thing is worth (ruling 4)."""
     if report.kind is not FactKind.PAID or report.doubt is not None:
         return Fact(report.kind, at, report.gross or report.money, doubt=report.doubt, subject=report.subject)
     dof, price, doubt = _worth(report.lines, packages)

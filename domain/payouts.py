@@ -1,4 +1,4 @@
-"""Paying out what a user has earned and what has matured, at the settings' rate (product.md, ruling 9)."""
+"""Paying out what a user has earned and what has matured, at the settings' rate (ruling 9)."""
 
 from __future__ import annotations
 

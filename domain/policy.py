@@ -1,4 +1,4 @@
-"""The figures that the product can tune, as one value: every rule takes what it needs of it (product.md, Rulings)."""
+"""The figures that the product can tune, as one value: every rule takes what it needs of it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class SessionConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Surcharges:
-    """DOF per billed minute for each feature (settings; product.md, ruling 7)."""
+    """DOF per billed minute for each feature (settings; ruling 7)."""
 
     high_speed_vision: Dof
     voice: Dof

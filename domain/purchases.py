@@ -40,7 +40,7 @@ class Tier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A row of the DOF price table (product.md, Nouns)."""
+    """A row of the DOF price table."""
 
     sku: str
     title: str

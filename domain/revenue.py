@@ -1,4 +1,4 @@
-"""Who gets what of a settled session (product.md, ruling 5)."""
+"""Who gets what of a settled session (ruling 5)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class AccrualState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accrual:
-    """What one session earned one user, until it matures (product.md, ruling 9). One per session and user.
+    """What one session earned one user, until it matures (ruling 9). One per session and user.
 
     `amount` is what is left of it after service refunds; `matured_by` the entry that made it available. `bucket`
     spreads the index over the maturing moments, which only grow.

@@ -1,4 +1,4 @@
-"""Reviews: by the hirer of an ended session with a billed minute, one per session, editable (product.md, ruling 11)."""
+"""Reviews: by the hirer of an ended session with a billed minute, one per session, editable (ruling 11)."""
 
 from __future__ import annotations
 

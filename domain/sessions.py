@@ -210,7 +210,7 @@ def require_running(session: Session, now: datetime) -> None:
 class UsageRecord:
     """One report of a game client, kept for ever under its sequence number: a second with other figures is refused.
 
-    It holds all figures that the session sums up, so that the sums can be derived again (reliability.md, I14).
+    It holds all figures that the session sums up, so that the sums can be derived again (I14).
     """
 
     id: str
@@ -226,7 +226,7 @@ class UsageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a client's key has ended: with another session it is refused (product.md, ruling 12). Kept for ever."""
+    """What a client's key has ended: with another session it is refused (ruling 12). Kept for ever."""
 
     id: str
     session_id: str

@@ -40,7 +40,7 @@ class Wallet:
 
     @property
     def frozen(self) -> bool:
-        """Whether it may not spend for another reason than debt: a dispute is open (product.md, ruling 8)."""
+        """Whether it may not spend for another reason than debt: a dispute is open (ruling 8)."""
         return self.open_disputes > 0
 
     @property
@@ -71,7 +71,7 @@ class Move:
 
 
 def require_spendable(wallet: Wallet, amount: Dof) -> None:
-    """Raises WalletFrozen while there is debt or a freeze (product.md, ruling 8), InsufficientDof for too little."""
+    """Raises WalletFrozen while there is debt or a freeze (ruling 8), InsufficientDof for too little."""
     if wallet.frozen or wallet.debt:
         raise WalletFrozen(debt=wallet.debt.units)
     if wallet.available < amount:

@@ -1,6 +1,6 @@
 """The store's verbs. Two backends speak them: `cloud` over Firestore's gRPC, and `memory` for the simulator.
 
-Above the verbs nobody knows what is below (house.md, "The store has few verbs").
+Above the verbs nobody knows what is below.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The commit rule: one operation reads all, decides, and writes all in one atomic commit with preconditions.
 
 No locks are held between RPCs, so a killed process blocks nobody; a conflict or a lost reply means: read again, decide
-again (reliability.md, sections 0 and 2.1). The body of an operation may therefore run more than once, and has no effect
+again. The body of an operation may therefore run more than once, and has no effect
 but its writes.
 """
 

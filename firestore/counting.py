@@ -1,6 +1,6 @@
 """Counts what an operation costs: RPCs, serial rounds, documents read and written. In production, and in tests exactly.
 
-`reference/performance.md`, section 6, holds the floor per operation; a page costs more by its rounds than by its work.
+A page costs more by its rounds than by its work. `tests/firestore/test_costs.py` holds what each operation may cost.
 """
 
 from __future__ import annotations

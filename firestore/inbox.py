@@ -1,4 +1,4 @@
-"""What came in by webhook: recorded with the outbox row of its task in one commit, before it is answered (rule 6)."""
+"""What came in by webhook: recorded with its task's outbox row in one commit, before it is answered (house rule 6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from firestore.rows import InboxRow, OutboxRow
 
 
 class Inbox:
-    """Records deliveries. The id is the body's own hash: header ids promise nothing (reliability.md, 1.1)."""
+    """Records deliveries. The id is the body's own hash: header ids promise nothing."""
 
     def __init__(
         self, backend: Backend, told: Callable[[Iterable[OutboxRow]], None], *, retention: timedelta, events: timedelta

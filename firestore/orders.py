@@ -187,7 +187,7 @@ class Orders:
         return await _Settling(tx, await self._bind(tx, order), now, self._policy).run()
 
     async def _bind(self, tx: Tx, order: Order) -> Order:
-        """Find whose order it is: the purchase's user, else the one with its verified e-mail (product.md, flow 1)."""
+        """Find whose order it is: the purchase's user, else the one with its verified e-mail."""
         if order.user_id is not None or order.is_rejected:
             return order
         if order.purchase_id is not None:

@@ -27,7 +27,7 @@ FOLLOW = "follow_session"  # counts a session, warns when it runs low, settles i
 def settle(
     tx: Tx, session: Session, reason: EndReason | None, actor: str, now: datetime, policy: Policy
 ) -> tuple[Session, Wallet]:
-    """End the session: capture, split and release in one commit (product.md, ruling 6).
+    """End the session: capture, split and release in one commit (ruling 6).
 
     The session, its hirer's wallet and its transaction were read before. What was not used repays debt first.
     """

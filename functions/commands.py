@@ -24,7 +24,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     the process where it asks for help, and with status 2 where it asks for anything else."""
     parser = argparse.ArgumentParser(prog="main.py", description="Without a command, main.py starts the store.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("audit", help="check the whole ledger of the store that the environment describes")
+    commands.add_parser("audit", help="check the whole ledger of this store; docs/rules.md says what I1 to I14 are")
     commands.add_parser("recount", help="count all figures again from what is recorded, and mend those that differ")
     commands.add_parser("erasures", help="write the log of deleted accounts, to be kept beside the backups")
     commands.add_parser("erase_again", help="read such a log, and erase whom a backup has brought back")
@@ -42,6 +42,8 @@ async def audit(store: Store, now: datetime) -> int:
         _say(f"{violation.invariant} {violation.path}: {violation.message}")
     found = len(report.violations)
     _say(f"{report.entries} entries, {report.documents} documents, {found} violations as of {report.at}")
+    if found:
+        _say("docs/rules.md says what each of I1 to I14 asks.")
     return 1 if report.violations else 0
 
 

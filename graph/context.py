@@ -60,7 +60,7 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Loaders:
-    """The batch functions of one request: a lookup by id is one of a batch, whatever asks for it (rule 9)."""
+    """The batch functions of one request: a lookup by id is one of a batch, whatever asks for it (house rule 9)."""
 
     records: DataLoader[tuple[Collection[Any], str], Any]
     earned: DataLoader[str, Dof]

@@ -1,4 +1,4 @@
-"""Who may call a root field. Declared at the roof, printed into the SDL, closed when forgotten (rule 8)."""
+"""Who may call a root field. Declared at the roof, printed into the SDL, closed when forgotten (house rule 8)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from domain.errors import BadCredentials, BadInput, EmailTaken, Unauthenticated,
 from domain.texts import is_flooded
 
 DEADLINE_SECONDS = 2.0  # services.IdentityGateway
-CLOCK_SKEW_SECONDS = 10  # reliability.md, T-A04: a token from 5 s ahead is taken, from 61 s refused; expiry is exact
+CLOCK_SKEW_SECONDS = 10  # T-A04: a token from 5 s ahead is taken, from 61 s refused; expiry is exact
 
 EMAIL_CHARACTERS_MAX = 254  # RFC 5321, 4.5.3.1.3: a path of 256 octets less its brackets
 PASSWORD_CHARACTERS_MIN, PASSWORD_CHARACTERS_MAX = 8, 256

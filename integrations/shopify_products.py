@@ -1,7 +1,7 @@
 """The price table as products of the shop: one product for each package, with one variant that carries the SKU.
 
-Shopify has a copy of our table: what a buyer gets is decided by the table, whatever the shop says (product.md, ruling
-4). `productSet` makes what is missing. It would delete from an existing product whatever it is not told of, other
+Shopify has a copy of our table: what a buyer gets is decided by the table, whatever the shop says (ruling 4).
+`productSet` makes what is missing. It would delete from an existing product whatever it is not told of, other
 metafields too, so an existing one is mended by the mutations that change only what they name.
 """
 

@@ -1,6 +1,6 @@
 """The webhooks that Shopify is asked to post: those that are missing are made again.
 
-Shopify removes a subscription after eight failed deliveries (reliability.md, 1.1), so this belongs to every start. The
+Shopify removes a subscription after eight failed deliveries, so this belongs to every start. The
 privacy topics cannot be asked for by API: they are the app's own settings (`compliance_topics` of shopify.app.toml).
 """
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import stripe
     from stripe.params.checkout import SessionCreateParams
 
-DEADLINE_SECONDS = 2.0  # house.md: whatever we wait for answers, or is UNAVAILABLE, within 2 s
+DEADLINE_SECONDS = 2.0  # whatever we wait for answers, or is UNAVAILABLE, within 2 s
 PAGE_DEADLINE_SECONDS = 10.0  # for listings, which only reconciliation waits for
 TOLERANCE_SECONDS = 300  # docs.stripe.com/webhooks: the default; both ways, unlike its library
 NETWORK_RETRIES = 1  # by Stripe's library, with the same idempotency key, inside the deadline
@@ -217,7 +217,7 @@ class StripeCheckout:
             ],
             "metadata": metadata,
             "payment_intent_data": {"metadata": metadata},
-            # In a currency of Stripe's choice, the paid amount would not be the price table's (product.md, ruling 4).
+            # In a currency of Stripe's choice, the paid amount would not be the price table's (ruling 4).
             "adaptive_pricing": {"enabled": False},
         }
         if email:  # Stripe refuses an empty one

@@ -18,7 +18,7 @@ from domain.errors import Unavailable
 if TYPE_CHECKING:
     from google.cloud.tasks_v2 import CloudTasksAsyncClient, CreateTaskRequest
 
-DEADLINE_SECONDS = 2.0  # house.md: whatever we wait for answers, or is UNAVAILABLE, within 2 s
+DEADLINE_SECONDS = 2.0  # whatever we wait for answers, or is UNAVAILABLE, within 2 s
 RETRY_SECONDS = (
     1.8  # retries end before the deadline, so that the caller learns the cause and not only that it was late
 )
@@ -139,7 +139,7 @@ async def _connect() -> CloudTasksAsyncClient:
     from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport as Transport
 
     def channel(*args: Any, options: list[tuple[str, object]], **named: Any) -> Any:
-        # Without this bound the first call after an outage waits out gRPC's back-off: 18.5 s (reliability.md 1.3).
+        # Without this bound the first call after an outage waits out gRPC's back-off: 18.5 s were measured.
         bounded = [*options, ("grpc.max_reconnect_backoff_ms", int(DEADLINE_SECONDS * 1000))]
         return Transport.create_channel(*args, options=bounded, **named)
 

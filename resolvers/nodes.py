@@ -1,4 +1,4 @@
-"""Objects by id: what is missing and what the viewer may not know of look the same (product.md, ruling 10)."""
+"""Objects by id: what is missing and what the viewer may not know of look the same (ruling 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger's invariants (reliability.md, 2.3), read from a dump by other means than the store's own code."""
+"""The ledger's invariants (docs/rules.md), read from a dump by other means than the store's own code."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from integrations.services import AnalyticsGateway, OrderSource, PayoutGateway
 
 log = structlog.get_logger(__name__)
 
-OFTEN, DAILY = timedelta(hours=48), timedelta(days=60)  # product.md: the windows of the two reconciliations
+OFTEN, DAILY = timedelta(hours=48), timedelta(days=60)  # the windows of the two reconciliations
 MATURING_BATCHES_MAX = 50  # of 200 accruals for one user in one round: the next round goes on
 
 

@@ -1,4 +1,4 @@
-"""`POST /webhooks/shopify`: verify, record, answer (house.md, rule 6)."""
+"""`POST /webhooks/shopify`: verify, record, answer (house rule 6)."""
 
 from __future__ import annotations
 

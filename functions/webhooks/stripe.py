@@ -1,4 +1,4 @@
-"""`POST /webhooks/stripe`: verify, record, answer (house.md, rule 6)."""
+"""`POST /webhooks/stripe`: verify, record, answer (house rule 6)."""
 
 from __future__ import annotations
 

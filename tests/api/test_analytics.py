@@ -101,7 +101,7 @@ async def test_an_agent_s_figures(market: Market) -> None:
 
 
 async def test_who_has_no_business_with_an_agent_learns_nothing(market: Market) -> None:
-    """As if it were missing, published or not (product.md, ruling 10)."""
+    """As if it were missing, published or not (ruling 10)."""
     of_missing = await market.eve.error(AGENT, id=missing(Kind.AGENT), range=asked())
     for person in (market.eve, market.max, market.mia, market.root):
         for agent_id in (market.ids.nova, market.ids.draft, "nonsense"):

@@ -533,7 +533,7 @@ async def test_t_p09_a_cursor_is_of_one_subject(rig: Rig) -> None:
 
 @SHOWN
 async def test_a_page_of_a_hundred_costs_what_a_page_of_one_does(rig: Rig, shelf: Shelf) -> None:
-    """In RPCs, with all that hangs on each node: a lookup by id is one of a batch (house.md, rule 9)."""
+    """In RPCs, with all that hangs on each node: a lookup by id is one of a batch (house rule 9)."""
     person = await _furnish(rig, shelf, 100, deep=True)
     costs = {}
     for first in (1, 20, 100):

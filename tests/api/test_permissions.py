@@ -1,4 +1,4 @@
-"""Who may call what: every root field, asked by everybody (house.md, rule 8; rows T-Z04, T-Z08)."""
+"""Who may call what: every root field, asked by everybody (house rule 8; rows T-Z04, T-Z08)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the store says no: every refusal of every mutation by name, with its facts, and nothing changed (house.md, 7)."""
+"""How the store says no: each refusal of each mutation by name, with its facts, and nothing changed (house rule 7)."""
 
 from __future__ import annotations
 

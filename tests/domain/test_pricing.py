@@ -37,7 +37,7 @@ def test_a_quote_is_units_times_price(unit: HireUnit, quantity: int, total: int,
     assert (priced.total, priced.leg.minutes, priced.per_minute) == (Dof(total), minutes, Dof(per_minute))
 
 
-def test_features_cost_by_the_minute() -> None:  # product.md, ruling 7
+def test_features_cost_by_the_minute() -> None:  # ruling 7
     priced = quote(PRICES, HireUnit.HOUR, 2, ALL, SURCHARGES)
     assert (priced.surcharge_per_minute, priced.total, priced.per_minute) == (Dof(100), Dof(24_000), Dof(200))
     one = SessionConfiguration(voice_enabled=True)

@@ -11,7 +11,7 @@ from domain.revenue import ALL_TO_PLATFORM, Distribution, Shares, distribute, pa
 from tests.make import SHARES, STEADY
 
 
-def test_the_products_split() -> None:  # product.md, ruling 5
+def test_the_products_split() -> None:  # ruling 5
     assert distribute(Dof(6_000), SHARES) == Distribution(Dof(4_500), Dof(900), Dof(600))
     assert distribute(Dof(1), SHARES) == Distribution(Dof(1), Dof(0), Dof(0))
     assert distribute(Dof(2), SHARES) == Distribution(Dof(2), Dof(0), Dof(0))

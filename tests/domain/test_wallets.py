@@ -106,7 +106,7 @@ def test_debt_is_repaid_first() -> None:  # T-M08
     assert parts(wallets.credit(wallet(debt=30), Dof(10), ledger.PROMO).wallet) == (0, 0, 20)
 
 
-def test_a_reclaim_takes_what_is_there_and_leaves_what_is_held() -> None:  # product.md, ruling 8
+def test_a_reclaim_takes_what_is_there_and_leaves_what_is_held() -> None:  # ruling 8
     move = wallets.reclaim(wallet(available=40, held=500), Dof(100), ledger.WORLD_STRIPE)
     assert parts(move.wallet) == (0, 500, 60)
     assert move.postings == (

@@ -1,4 +1,4 @@
-"""What each operation costs, exactly (reference/performance.md, section 6), and that no shared document is written."""
+"""What each operation costs, exactly, and that no shared document is written."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import main
 from domain.money import Dof
 from domain.receipt_files import check_file
-from firestore.collections import USERS
+from firestore.collections import USERS, WALLETS
 from firestore.memory import MemoryBackend
 from functions.commands import OF_THE_STORE, parse, verify
 from functions.schedule.seals import seal_days
@@ -134,6 +135,19 @@ def test_a_command_line_is_read_before_anything_is_built(
 def test_every_command_of_the_store_can_be_asked_for() -> None:
     assert {name: parse([name]).command for name in OF_THE_STORE} == {name: name for name in OF_THE_STORE}
     assert parse([]).command is None
+
+
+async def test_an_audit_names_what_is_broken_and_where_the_rules_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(MemoryBackend())
+    await world.open()
+    await world.fund("max", 70)
+    assert await OF_THE_STORE["audit"](world.store, NOW) == 0
+    assert "docs/rules.md" not in capsys.readouterr().out
+    await world.put(WALLETS, replace(await world.get(WALLETS, MAX), available=Dof(71)))
+    assert await OF_THE_STORE["audit"](world.store, NOW) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith(f"I2 {WALLETS.at(MAX)}: has [71, ") for line in lines)
+    assert lines[-1] == "docs/rules.md says what each of I1 to I14 asks."
 
 
 async def test_the_log_of_deleted_accounts_is_written_and_read_again(

@@ -1,4 +1,4 @@
-"""The privacy topics at Shopify's door, and their task (reliability.md, T-W24)."""
+"""The privacy topics at Shopify's door, and their task (T-W24)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where code lives, and what may know of what (house.md, "The tree", "The way down" and rule 10)."""
+"""Where code lives, and what may know of what (house rules 1 and 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every refusal that can be raised has its type in the schema, and the other way round (house.md, rule 7)."""
+"""Every refusal that can be raised has its type in the schema, and the other way round (house rule 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How code reads (house.md, "Rules of the house"): what a machine can see of it."""
+"""How code reads: what a machine can see of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 MONEY = ("money", "ledger", "wallets", "revenue", "pricing", "metering", "purchases")
 BANNED = {"manager", "managers", "helper", "helpers", "util", "utils", "mapper", "mappers", "service", "job", "jobs"}
-GIVEN_WORDS = re.compile(r"service_?(?:account|refund)", re.IGNORECASE)  # Google's word, and product.md's
+GIVEN_WORDS = re.compile(r"service_?(?:account|refund)", re.IGNORECASE)  # Google's word, and the contract's
 PROTOCOLS_WORDS = {"emulator": {"service"}, "integrations/services.py": {"services"}}  # gRPC's; the house's own
 LEFT_TO_DO = re.compile(r"\b(?:TO" r"DO|FIX" r"ME)\b")
 ASSERTING = {"raises", "warns", "fail"}  # of pytest
@@ -46,7 +46,7 @@ def test_a_function_fits_a_screen() -> None:
 
 @pytest.mark.parametrize("name", MONEY)
 def test_no_float_touches_money(name: str) -> None:
-    """Neither as a type, nor as a literal, nor as the result of `/` (product.md, ruling 2)."""
+    """Neither as a type, nor as a literal, nor as the result of `/` (ruling 2)."""
     path = ROOT / "domain" / f"{name}.py"
     floats = [
         f"{name}.py:{node.lineno}"

@@ -1,4 +1,4 @@
-"""Shopify's door: signatures, the cart permalink, and what an order's webhooks tell (reliability.md, rows T-W)."""
+"""Shopify's door: signatures, the cart permalink, and what an order's webhooks tell (rows T-W)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shopify's books tell the webhooks' facts, whole, in pages, through rate limits (reliability.md, T-W22, T-F08)."""
+"""Shopify's books tell the webhooks' facts, whole, in pages, through rate limits (T-W22, T-F08)."""
 
 from __future__ import annotations
 

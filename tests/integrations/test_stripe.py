@@ -1,4 +1,4 @@
-"""Stripe's door: signatures, amounts, the way to its API, and its checkout page (reliability.md, rows T-W and T-F)."""
+"""Stripe's door: signatures, amounts, the way to its API, and its checkout page (rows T-W and T-F)."""
 
 from __future__ import annotations
 

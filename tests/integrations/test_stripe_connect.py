@@ -1,4 +1,4 @@
-"""Paying out: Stripe Connect's adapter, and the one that needs no account (reliability.md, T-F07, T-M14)."""
+"""Paying out: Stripe Connect's adapter, and the one that needs no account (T-F07, T-M14)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Stripe's events tell (reliability.md, rows T-W)."""
+"""What Stripe's events tell (rows T-W)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stripe's books, read back for reconciliation (reliability.md, I11, T-W22, T-F08)."""
+"""Stripe's books, read back for reconciliation (I11, T-W22, T-F08)."""
 
 from __future__ import annotations
 

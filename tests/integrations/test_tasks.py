@@ -1,4 +1,4 @@
-"""Cloud Tasks: the request that leaves, and who may call back (reliability.md, rows T-T)."""
+"""Cloud Tasks: the request that leaves, and who may call back (rows T-T)."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ async def service_refund(house: House) -> None:
 
 
 async def fund_by_a_key_of_the_process(house: House) -> None:
-    """What house.md forbids (rule 5): a restart that makes its own key does its work a second time."""
+    """What house rule 5 forbids: a restart that makes its own key does its work a second time."""
     await house.store.wallets.adjust(AMY, MAX, 2_000, "a gift", f"fund {os.getpid()}", house.now)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong for peers (reliability.md, 1.2), each case by its repository and number, held against our store."""
+"""What went wrong for peers, each case by its repository and number, held against our store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of the threat model (reliability.md, section 4) that belong to no single operation's file."""
+"""Rows of docs/rules.md that belong to no single operation's file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Every row of the threat model has a test that bears its id, and every case of peers has one that names it
-(reliability.md, sections 4 and 1.2).
+"""Every row of docs/rules.md has a test that bears its id, and every case of peers has one that names it.
 
 A test bears an id in its name (`test_t_w03_…`), in the comment beside its `def`, or in its docstring.
 """

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import structlog
 
-SEEDS_PER_BUG = 1_000  # reliability.md, G2
+SEEDS_PER_BUG = 1_000  # a bug that so many do not find is not found
 CHUNK = 50  # histories that one process takes at a time
 SHOWN = 10
 

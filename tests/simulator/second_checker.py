@@ -1,4 +1,4 @@
-"""A second checker of the ledger, written from reliability.md 2.3 and product.md: plain dictionaries, no code of ours.
+"""A second checker of the ledger, written from the invariants and rulings alone: plain dictionaries, no code of ours.
 
 It shares nothing with `domain/audit.py`, so that both have to be wrong in the same way to miss the same thing. It works
 the other way round: it builds what the books must hold from the facts (orders, sessions, usage, requests).

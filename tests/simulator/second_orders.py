@@ -1,4 +1,4 @@
-"""The second checker's view of orders, purchases, earnings and payouts (product.md, rulings 3, 4, 8, 9)."""
+"""The second checker's view of orders, purchases, earnings and payouts (rulings 3, 4, 8, 9)."""
 
 from __future__ import annotations
 

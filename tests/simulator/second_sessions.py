@@ -1,4 +1,4 @@
-"""The second checker's view of sessions: what was agreed, metered, held and divided (product.md, rulings 5 to 7)."""
+"""The second checker's view of sessions: what was agreed, metered, held and divided (rulings 5 to 7)."""
 
 from __future__ import annotations
 
