@@ -22,13 +22,13 @@ from firestore.commit import Commits, Tx
 from firestore.outbox import row
 from firestore.rows import SWEEP_AFTER, OutboxRow, RowState
 
-SEND_DIGEST = "send_digest"  # the task; the name outlives a deploy
+SEND_MAIL_DIGEST = "send_digest"  # the task; the name outlives a deploy
 GATHERED_MAX = 400  # notifications read and marked for one mail: far within a commit's 500 writes; the rest is counted
 CLAIM = timedelta(seconds=90)  # longer than a delivery may take, so that whoever comes after it finds it over
 
 
 class Gathering:
-    """The digests that one commit adds to: each row is written once, however many notes join it."""
+    """The mail digests that one commit adds to: each row is written once, however many notes join it."""
 
     def __init__(self, now: datetime, retention: timedelta) -> None:
         self._now = now
@@ -69,8 +69,8 @@ class Gathering:
 
     def _new(self, user: User, due: datetime) -> OutboxRow:
         kept = due - self._now + self._retention
-        fact = (SEND_DIGEST, user.id, due.isoformat())
-        return row(fact, self._now, kept, task=SEND_DIGEST, args={"user_id": user.id}, not_before=due)
+        fact = (SEND_MAIL_DIGEST, user.id, due.isoformat())
+        return row(fact, self._now, kept, task=SEND_MAIL_DIGEST, args={"user_id": user.id}, not_before=due)
 
     def _open(self, tx: Tx, user: User) -> OutboxRow | None:
         for each in self._possible(user):

@@ -13,7 +13,7 @@ from firestore.accounts import FOLLOW_STANDING
 from firestore.erasures import ERASE_ACCOUNT
 from firestore.found import INDEX_LISTING
 from firestore.images import DROP_UPLOAD
-from firestore.mail_digests import SEND_DIGEST
+from firestore.mail_digests import SEND_MAIL_DIGEST
 from firestore.notifications import NOTIFY, POST_WEBHOOK, TASKS
 from firestore.payouts import SEND_PAYOUT
 from firestore.pictures import DROP_IMAGE
@@ -25,7 +25,7 @@ from functions.tasks.accounts import follow_standing
 from functions.tasks.announce import announce
 from functions.tasks.erasure import EraseAccount
 from functions.tasks.images import DropImage, DropUpload
-from functions.tasks.notifications import Outlets, PostWebhook, SendDigest, SendMail, SendPush, notify
+from functions.tasks.notifications import Outlets, PostWebhook, SendMail, SendMailDigest, SendPush, notify
 from functions.tasks.orders import APPLY_ORDER, apply_order
 from functions.tasks.payouts import APPLY_PAYOUT, ApplyPayout, SendPayout
 from functions.tasks.privacy import HONOUR_PRIVACY, honour_privacy
@@ -53,6 +53,7 @@ def tasks(
     known: dict[str, Task] = {
         APPLY_ORDER: apply_order,
         FOLLOW: follow_session,
+        "warn_low": follow_session,  # to be drained: following a session warns, too
         FOLLOW_STANDING: follow_standing,
         "announce": announce,
         HONOUR_PRIVACY: honour_privacy,
@@ -62,7 +63,7 @@ def tasks(
         NOTIFY: notify,
         TASKS[Channel.EMAIL]: SendMail(outlets.mail),
         TASKS[Channel.PUSH]: SendPush(outlets.push),
-        SEND_DIGEST: SendDigest(outlets.mail),
+        SEND_MAIL_DIGEST: SendMailDigest(outlets.mail),
         POST_WEBHOOK: PostWebhook(outlets.web),
     }
     if gallery is not None:

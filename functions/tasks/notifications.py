@@ -63,10 +63,10 @@ class SendMail:
         await store.notifications.note_sent(notification.id, Channel.EMAIL, row_id, now)
 
 
-class SendDigest:
-    """The task `send_digest`: one mail for what a digest gathered. Of two deliveries at once only one holds the claim,
-    so a mail is doubled only where the process ends, or Firestore, between the provider's yes and our mark of it. A
-    mail that failed waits until the claim is over and the sweep asks again."""
+class SendMailDigest:
+    """The task `send_digest`: one mail for all that a mail digest gathered. Of two deliveries at once only one holds
+    the claim, so a mail is doubled only where the process ends, or Firestore, between the provider's yes and our mark
+    of it. A mail that failed waits until the claim is over and the sweep asks again."""
 
     def __init__(self, gateway: MailGateway) -> None:
         self._gateway = gateway
@@ -83,7 +83,7 @@ class SendDigest:
         try:
             await self._gateway.send(Mail(row_id, found.user.email, said.title, said.text + "\n"))
         except MessageRejected as reason:
-            log.warning("mail rejected", digest=row_id, code=str(reason))
+            log.warning("mail rejected", mail_digest=row_id, code=str(reason))
             await store.outbox.finish(row_id)
             return
         await store.mail_digests.note_sent(row_id, found.newest, now)

@@ -15,7 +15,7 @@ from domain.users import Channel, MailRhythm, NotificationKind, Preferences
 from firestore.backend import Backend, Write
 from firestore.collections import NOTIFICATIONS, OUTBOX, USERS
 from firestore.counting import CountingBackend
-from firestore.mail_digests import CLAIM, SEND_DIGEST, Gathered
+from firestore.mail_digests import CLAIM, SEND_MAIL_DIGEST, Gathered
 from firestore.memory import MemoryBackend
 from firestore.notifications import NOTIFY, notes, notice, read_notes
 from firestore.outbox import row
@@ -32,7 +32,7 @@ Kinds = NotificationKind
 
 
 def digest_id(due: datetime, user: str = MAX) -> str:
-    return derived_id(Kind.OUTBOX, SEND_DIGEST, user, due.isoformat())
+    return derived_id(Kind.OUTBOX, SEND_MAIL_DIGEST, user, due.isoformat())
 
 
 async def choose(world: World, rhythm: MailRhythm = MailRhythm.DAILY, **changes: Any) -> None:
@@ -78,7 +78,7 @@ async def test_a_period_has_one_row_and_no_mail_of_its_own(world: World) -> None
         world, (Kinds.BADGES, "badge_awarded", 1), (Kinds.BADGES, "badge_awarded", 2), (Kinds.REVIEWS, "hired", 3)
     )
     assert {each.mail_digest_id for each in told} == {digest_id(DUE)}
-    (asked,) = named(world, SEND_DIGEST, "send_mail")  # of the queue: once, for the moment
+    (asked,) = named(world, SEND_MAIL_DIGEST, "send_mail")  # of the queue: once, for the moment
     assert (asked.id, asked.not_before) == (digest_id(DUE), DUE)
     kept = await world.get(OUTBOX, digest_id(DUE))
     assert kept == replace(asked, args={"user_id": MAX, "BADGES": "2", "REVIEWS": "1"})
@@ -111,7 +111,7 @@ async def test_what_cannot_wait_is_mailed_at_once(world: World) -> None:
     )
     assert [each.mail_digest_id for each in told] == [None] * 4
     assert [each.args["notification_id"] for each in named(world, "send_mail")] == [each.id for each in told]
-    assert named(world, SEND_DIGEST) == []
+    assert named(world, SEND_MAIL_DIGEST) == []
 
 
 async def test_whoever_changes_the_rhythm_or_the_zone_has_a_digest_of_each(world: World) -> None:
@@ -130,7 +130,7 @@ async def test_whoever_changes_the_rhythm_or_the_zone_has_a_digest_of_each(world
     await choose(world, MailRhythm.AT_ONCE)
     (told,) = await tell(world, (Kinds.BADGES, "badge_awarded", 9))
     assert (told.mail_digest_id, len(named(world, "send_mail"))) == (None, 1)
-    assert len(named(world, SEND_DIGEST)) == 3  # what is gathered is sent all the same
+    assert len(named(world, SEND_MAIL_DIGEST)) == 3  # what is gathered is sent all the same
 
 
 async def test_a_moment_later_it_is_the_next_period(world: World) -> None:

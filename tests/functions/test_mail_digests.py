@@ -13,7 +13,7 @@ import pytest_asyncio
 from domain.errors import Unavailable
 from domain.users import Channel, MailRhythm, NotificationKind, Preferences, erase
 from firestore.collections import NOTIFICATIONS, OUTBOX, USERS
-from firestore.mail_digests import CLAIM, SEND_DIGEST
+from firestore.mail_digests import CLAIM, SEND_MAIL_DIGEST
 from firestore.memory import MemoryBackend
 from firestore.notifications import NOTIFY, notice
 from firestore.rows import SWEEP_AFTER, OutboxRow, RowState
@@ -70,7 +70,7 @@ class Post:
 
     async def digest(self) -> OutboxRow:
         """The one row of a digest, as it is now."""
-        (found,) = [each for each in await self.world.all(OUTBOX) if each.task == SEND_DIGEST]
+        (found,) = [each for each in await self.world.all(OUTBOX) if each.task == SEND_MAIL_DIGEST]
         return found
 
     async def send(self, at: datetime = DUE) -> OutboxRow:
@@ -116,7 +116,7 @@ async def test_each_period_has_its_own(post: Post) -> None:
     await post.tell(1)
     await post.send()
     await post.tell(2)  # a second after eight
-    rows = [each for each in await post.world.all(OUTBOX) if each.task == SEND_DIGEST]
+    rows = [each for each in await post.world.all(OUTBOX) if each.task == SEND_MAIL_DIGEST]
     later = max(rows, key=lambda each: each.not_before or NOW)
     assert later.not_before == DUE + timedelta(days=1)
     post.world.now = later.not_before
@@ -139,7 +139,7 @@ async def test_two_deliveries_at_once_send_one_mail(post: Post) -> None:
 
     post.world.now = DUE
     slow = tasks(None, outlets=replace(post.outlets, mail=Slow(post.sent)))
-    await slow[SEND_DIGEST](post.world.store, (await post.digest()).id, {}, DUE)
+    await slow[SEND_MAIL_DIGEST](post.world.store, (await post.digest()).id, {}, DUE)
     assert [mail.text for mail in post.sent] == [BEGIN + line(1)]
     assert await post.mailed() == [DUE]
 
