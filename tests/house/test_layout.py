@@ -80,6 +80,14 @@ def test_pyproject_names_every_package() -> None:
     assert told["mypy"]["files"] == [*(f"{name}.py" for name in MODULES), *packages()]
 
 
+def test_the_layers_name_every_module_of_the_graph() -> None:
+    """Of one that is in no layer import-linter would see nothing."""
+    layers = next(each for each in project()["tool"]["importlinter"]["contracts"] if each["id"] == "down")["layers"]
+    named = [name for layer in layers for name in re.findall(r"graph\.\w+", layer)]
+    there = {module_name(path) for path in (ROOT / "graph").glob("*.py") if path.name != "__init__.py"}
+    assert sorted(named) == sorted(there | {"graph.types"})
+
+
 def test_the_domain_imports_the_standard_library_alone() -> None:
     allowed = sys.stdlib_module_names | {"domain"}
     strange = {
