@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -23,7 +24,9 @@ from integrations.services import AnalyticsGateway, OrderSource, PayoutGateway
 
 log = structlog.get_logger(__name__)
 
-OFTEN, DAILY = timedelta(hours=48), timedelta(days=60)  # the windows of the two reconciliations
+HOURLY_WINDOW = timedelta(hours=48)  # of the hourly reconciliation: a whole weekend without webhooks
+DAILY_WINDOW = timedelta(days=60)  # of the daily one: as far back as Shopify tells of orders
+AUDIT_WINDOW = timedelta(hours=48)  # what a process that is new checks: the one before checked what is older
 MATURING_BATCHES_MAX = 50  # of 200 accruals for one user in one round: the next round goes on
 
 
@@ -48,50 +51,21 @@ def rounds(
     payouts: PayoutGateway | None = None,
 ) -> list[Round]:
     """Every round of the store."""
-
-    async def deliver_late(now: datetime) -> int:
-        return await sweep(store, dispatcher, now)
-
-    async def mature(now: datetime) -> int:
-        return await mature_all(store, now)
-
-    async def reconcile_often(now: datetime) -> int:
-        return await reconcile(store, sources, now - OFTEN, now, money_is_live)
-
-    async def reconcile_daily(now: datetime) -> int:
-        return await reconcile(store, sources, now - DAILY, now, money_is_live)
-
-    async def look_after_payouts(now: datetime) -> int:
-        return await look_after(store, payouts, now)
-
     auditor = Auditor(store)
-
-    async def seal(now: datetime) -> int:
-        return await seal_days(store, now)
-
-    async def erasures(now: datetime) -> int:
-        return await erase_again(store, now)
-
-    async def figures(now: datetime) -> int:
-        return await count(store, now)
-
-    async def figures_again(now: datetime) -> int:
-        return await count_again(store, now)
-
     return [
-        Round("sweep", sweep_seconds, deliver_late),
-        Round("mature", 60, mature),
-        Round("reconcile", 3_600, reconcile_often),
-        Round("reconcile_daily", 86_400, reconcile_daily),
-        Round("payouts", 21_600, look_after_payouts, first_after_seconds=600),
-        Round("seal", 3_600, seal),
-        Round("erasures", 86_400, erasures, first_after_seconds=60),
+        Round("sweep", sweep_seconds, partial(sweep, store, dispatcher)),
+        Round("mature", 60, partial(mature_all, store)),
+        Round("reconcile", 3_600, partial(reconcile, store, sources, money_is_live, HOURLY_WINDOW)),
+        Round("reconcile_daily", 86_400, partial(reconcile, store, sources, money_is_live, DAILY_WINDOW)),
+        Round("payouts", 21_600, partial(look_after, store, payouts), first_after_seconds=600),
+        Round("seal", 3_600, partial(seal_days, store)),
+        Round("erasures", 86_400, partial(erase_again, store), first_after_seconds=60),
         Round("badges", 3_600, store.progress.count_badges),
         # What a store that was down has left behind is delivered before it is called late.
         Round("audit", 3_600, auditor.run, first_after_seconds=600),
         *([Round("search", 3_600, mirror.reconcile)] if mirror is not None else []),
-        Round("figures", 300, figures, first_after_seconds=60),
-        Round("figures_again", 86_400, figures_again, first_after_seconds=3_600),
+        Round("figures", 300, partial(count, store), first_after_seconds=60),
+        Round("figures_again", 86_400, partial(count_again, store), first_after_seconds=3_600),
         *([Round("tell_analytics", 300, Teller(store, analytics).run)] if analytics is not None else []),
     ]
 
@@ -117,8 +91,8 @@ async def _hand_over(store: Store, dispatcher: Dispatcher, row: OutboxRow, now: 
 
 
 class Auditor:
-    """Checks what the ledger has grown by since its last round. A process that is new begins two days back: the whole
-    ledger is checked by `python main.py audit`, which is given the time for it."""
+    """Checks what the ledger has grown by since its last round; the first of a process, what AUDIT_WINDOW says. The
+    whole ledger is checked by `python main.py audit`, which is given the time for it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -126,7 +100,7 @@ class Auditor:
 
     async def run(self, now: datetime) -> int:
         """Log each document that breaks an invariant; gives how many do."""
-        report = await self._store.audit(now, since=self._mark or now - OFTEN, progress=log.debug)
+        report = await self._store.audit(now, since=self._mark or now - AUDIT_WINDOW, progress=log.debug)
         self._mark = report.mark
         for violation in report.violations:
             log.error("invariant broken", invariant=violation.invariant, path=violation.path, why=violation.message)
@@ -147,9 +121,10 @@ async def mature_all(store: Store, now: datetime) -> int:
 
 
 async def reconcile(
-    store: Store, sources: Sequence[OrderSource], since: datetime, until: datetime, money_is_live: bool
+    store: Store, sources: Sequence[OrderSource], money_is_live: bool, window: timedelta, now: datetime
 ) -> int:
-    """Hold the providers' books against ours, and add what our webhooks missed; gives how many orders were mended.
+    """Hold the providers' books of the last `window` against ours, and add what our webhooks missed; gives how many
+    orders were mended.
 
     An order that cannot be entered is passed over, and those behind it are not. A provider that is down, or says what
     we cannot read, is left for the next round; the others are reconciled all the same.
@@ -158,11 +133,11 @@ async def reconcile(
     for source in sources:
         name, patience = type(source).__name__, Patience("reconcile")
         try:
-            async for facts in source.orders(since, until):
+            async for facts in source.orders(now - window, now):
                 if facts.test == money_is_live:
                     continue
                 with patience.over(order=facts.order_id):
-                    if await store.orders.reconcile(facts, until):
+                    if await store.orders.reconcile(facts, now):
                         mended += 1
                         log.warning("order mended", order=facts.order_id, rail=facts.rail.value)
         except Unavailable as down:

@@ -87,7 +87,7 @@ async def orders(world: World, names: list[str]) -> list[OrderFacts]:
 
 
 async def reconcile(world: World, *sources: Any) -> int:
-    return await rounds.reconcile(world.store, sources, NOW - rounds.OFTEN, NOW, money_is_live=True)
+    return await rounds.reconcile(world.store, sources, True, rounds.HOURLY_WINDOW, NOW)
 
 
 def passed_over(logs: Any, name: str) -> list[tuple[str, ...]]:

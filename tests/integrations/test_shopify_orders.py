@@ -286,10 +286,10 @@ async def test_a_lost_webhook_is_mended_once(shop: StandIn, source: ShopifyOrder
     lost = order(1, email="max@jiga.test")
     shop.root = shop_of(admin_order(lost))
     sources: list[OrderSource] = [source]
-    assert await reconcile(world.store, sources, NOW - timedelta(hours=48), NOW, money_is_live=True) == 1
+    assert await reconcile(world.store, sources, True, timedelta(hours=48), NOW) == 1
     assert await world.wallet("max") == (150_000, 0, 0)
     before = await world.dump()
-    assert await reconcile(world.store, sources, NOW - timedelta(hours=48), NOW, money_is_live=True) == 0
+    assert await reconcile(world.store, sources, True, timedelta(hours=48), NOW) == 0
     for late in webhooks(lost):
         await world.absorb(late)
     assert await world.wallet("max") == (150_000, 0, 0)
@@ -297,7 +297,7 @@ async def test_a_lost_webhook_is_mended_once(shop: StandIn, source: ShopifyOrder
     assert (made.user_id, made.applied) == (user_id("max"), Dof(150_000))
     assert {path: data for path, data in (await world.dump()).items() if not path.startswith("inbox/")} == before
     shop.root = shop_of(admin_order(lost, refund(1, ["4.99"])))
-    assert await reconcile(world.store, sources, NOW - timedelta(hours=48), NOW, money_is_live=True) == 1
+    assert await reconcile(world.store, sources, True, timedelta(hours=48), NOW) == 1
     assert await world.wallet("max") == (0, 0, 0)
     (made,) = await world.all(ORDERS)
     assert {each.kind for each in made.facts.values()} == {FactKind.PAID, FactKind.REFUND}
