@@ -22,6 +22,7 @@ from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 from firestore.pictures import drop
 from firestore.rows import OutboxRow
+from firestore.topics import ANNOUNCE
 
 VERSION_MAX = 2**31 - 1  # GraphQL's Int
 
@@ -260,7 +261,7 @@ def keep(tx: Tx, revision: Revision, now: datetime, retention: timedelta) -> Age
         tx.create(AGENT_VERSIONS, revision.version)
     _follow(tx, agent, now)
     args = {"kind": "agent_updated", "agent_id": agent.id, "changes": ",".join(revision.changes)}
-    tx.tell(row(("agent_updated", agent.id, agent.version), now, retention, task="announce", args=args))
+    tx.tell(row(("agent_updated", agent.id, agent.version), now, retention, task=ANNOUNCE, args=args))
     return agent
 
 

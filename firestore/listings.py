@@ -28,6 +28,7 @@ from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 from firestore.rows import OutboxRow
+from firestore.topics import ANNOUNCE
 
 _HOURLY = "pricing.hourly"
 _POPULAR = (Order("total_hires", descending=True),)
@@ -102,7 +103,7 @@ class Listings:
             show(tx, agent, listing)
             args = {"kind": "published", "agent_id": agent_id, "listing_id": listing_id}
             fact = ("published", listing_id, listing.version)
-            tx.tell(row(fact, now, self._policy.event_retention, task="announce", args=args))
+            tx.tell(row(fact, now, self._policy.event_retention, task=ANNOUNCE, args=args))
             return listing
 
         return await self._commits.run(body)

@@ -21,6 +21,7 @@ from firestore.commit import Commits, Tx
 from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
+from firestore.topics import ANNOUNCE
 
 
 class Reviews:
@@ -190,7 +191,7 @@ class Reviews:
             tx.put(SELLERS, listings.rate_seller(seller, before, review.rating))
         args = {"kind": "review", "review_id": review.id, "listing_id": listing.id}
         fact = ("review", review.id, review.version)
-        tx.tell(row(fact, now, self._policy.event_retention, task="announce", args=args))
+        tx.tell(row(fact, now, self._policy.event_retention, task=ANNOUNCE, args=args))
 
 
 def _top_of(review: Review) -> TopReview:

@@ -23,6 +23,8 @@ from firestore.notifications import NOTIFY, notes, notice, notice_id
 from firestore.outbox import row
 from firestore.rows import TopicHead
 
+ANNOUNCE = "announce"  # the task that publishes what happened to a listing or agent; the name outlives a deploy
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:

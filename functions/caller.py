@@ -19,6 +19,7 @@ from firestore.payouts import SEND_PAYOUT
 from firestore.pictures import DROP_IMAGE
 from firestore.settlement import FOLLOW
 from firestore.store import Store
+from firestore.topics import ANNOUNCE
 from functions.outbox import Dispatcher
 from functions.search_mirror import Mirror
 from functions.tasks.accounts import follow_standing
@@ -55,7 +56,7 @@ def tasks(
         FOLLOW: follow_session,
         "warn_low": follow_session,  # to be drained: following a session warns, too
         FOLLOW_STANDING: follow_standing,
-        "announce": announce,
+        ANNOUNCE: announce,
         HONOUR_PRIVACY: honour_privacy,
         SEND_PAYOUT: SendPayout(payouts),
         APPLY_PAYOUT: ApplyPayout(payouts),
