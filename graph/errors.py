@@ -235,7 +235,8 @@ HANDLERS = tuple(_Handler(raised, shown) for raised, shown in REFUSALS.items())
 def present(error: GraphQLError) -> dict[str, Any]:
     """One error as the client sees it: a code and what to do; what we did not foresee is logged, and masked.
 
-    The log names the exception's type and its place, never its text, which may hold what a client sent (T-G09).
+    Of the exception every log line has the type and the place, never the text, which may hold what a client sent
+    (T-G09; `functions/logs.py`).
     """
     cause = error.original_error
     shown: dict[str, Any] = {"message": error.message}
@@ -260,14 +261,6 @@ def present(error: GraphQLError) -> dict[str, Any]:
         case _:
             extensions["code"] = "INTERNAL"
             shown["message"] = "Something went wrong on our side: try again, and name the request id if it stays."
-            log.error("fault", path=shown.get("path"), **_where(cause))
+            log.error("fault", path=shown.get("path"), exc_info=cause)
     shown["extensions"] = extensions
     return shown
-
-
-def _where(cause: BaseException) -> dict[str, str]:
-    place, trace = "", cause.__traceback__
-    while trace is not None:
-        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return {"exception": type(cause).__name__, "raised_at": place}

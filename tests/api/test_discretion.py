@@ -151,6 +151,9 @@ async def test_t_g09_a_fault_with_a_secret_in_its_text_shows_none_of_it(
         assert hits(answer.text) == []
         assert answer.headers["x-request-id"] in lines.getvalue()
     assert hits(lines.getvalue()) == []
+    faults = [told for told in map(json.loads, lines.getvalue().splitlines()) if told["event"] == "fault"]
+    expected = [] if isinstance(fault, Unavailable) else [(type(fault).__name__, "test_discretion.py")] * 2
+    assert [(told["fault"], told["raised_at"].partition(":")[0]) for told in faults] == expected
 
 
 async def test_t_p11_what_an_agent_is_told_or_says_is_text_and_nothing_more(market: Market) -> None:
