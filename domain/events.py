@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +32,11 @@ class Event:
     type: EventType
     at: datetime
     data: Mapping[str, str | int]
+
+    @property
+    def identity(self) -> Hashable:
+        """What no other event has: a GAP may take the number of one that it stands for."""
+        return self.topic, self.sequence, self.type, *sorted(self.data.items())
 
 
 def session_topic(session_id: str) -> str:

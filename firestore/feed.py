@@ -6,7 +6,7 @@ Every process listens to the outbox itself, so any number of them serves the sam
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,6 +20,7 @@ from domain.metering import MINUTE
 from domain.sessions import Session
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import OUTBOX, SESSIONS
+from firestore.once import Once
 from firestore.rows import OutboxRow
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ REPLAY_ROWS_MAX = 1_000  # of one topic at a resume; beyond it a GAP says so, an
 TARGET_ROWS_MAX = 1_000  # that one listened target gathers beside those
 OUTAGE_SECONDS_MAX = 60.0  # a restart or a failover of Firestore is over by then; a longer one ends the subscription
 OUTAGE_PAUSE_SECONDS = 0.5
+SESSIONS_MAX = 1_024  # read a moment ago, some kilobytes each: those who follow one read a change of it once
 MERGED_MAX = 256  # events that wait for a slow subscriber; its socket's own bound then slows or closes it
 
 
@@ -48,6 +50,7 @@ class Feed:
     def __init__(self, backend: Backend, clock: Callable[[], datetime]) -> None:
         self._backend = backend
         self._clock = clock
+        self._sessions: Once[Session | None] = Once(SESSIONS_MAX)
 
     async def follow(self, topic: str, mark: Mark, head: int = 0) -> AsyncGenerator[Event, None]:
         """The topic's events after the mark: what was missed, or a GAP where that is gone, then each as it comes.
@@ -98,17 +101,12 @@ class Feed:
                 with suppress(asyncio.CancelledError):
                     await pending
 
-    async def document(self, path: str) -> AsyncGenerator[None, None]:
-        """A sign for the present state of a document and for each later change of it."""
-        async with aclosing(self._backend.listen(path)) as batches:
-            async for _ in batches:
-                yield None
-
-    async def newest(self, query: Query) -> AsyncGenerator[None, None]:
-        """A sign for the present result of a query and for each later change of it."""
-        async with aclosing(self._backend.listen(query)) as batches:
-            async for _ in batches:
-                yield None
+    async def signs(self, target: Query | str) -> AsyncGenerator[Hashable, None]:
+        """A sign for the present state of a document or of a query's result, and one for each later change: all who
+        listen hear the same one of a change, and none like it of another."""
+        async with aclosing(self._backend.listen(target)) as batches:
+            async for batch in batches:
+                yield tuple((each.path, each.version) for each in batch.changed), batch.removed
 
     async def _from(self, topic: str, at: datetime) -> datetime:
         """From when to listen: `at`, or the oldest of the newest 1,000 rows since then. No RPC for a recent moment."""
@@ -147,11 +145,17 @@ class Feed:
         return None if due is None else max(0.05, (due + TICK_GRACE - self._clock()).total_seconds())
 
     async def _current(self, known: Session, events: Sequence[Event]) -> Session:
-        """The session as the newest change left it: read again when there is one that `known` does not hold."""
-        if all(version_of(event) <= known.version for event in events):
+        """The session as the newest change left it: read again when there is one that `known` does not hold, once for
+        all who follow it."""
+        newest = max(map(version_of, events), default=0)
+        if newest <= known.version:
             return known
-        (found,) = await patiently(lambda: self._backend.get_many([SESSIONS.at(known.id)]))
-        return known if found is None else SESSIONS.decode(found)
+
+        async def read() -> Session | None:
+            (found,) = await patiently(lambda: self._backend.get_many([SESSIONS.at(known.id)]))
+            return None if found is None else SESSIONS.decode(found)
+
+        return await self._sessions.get((known.id, newest), read) or known
 
     async def _last_before(self, topic: str, at: datetime) -> list[Event]:
         filters = (Filter("topics", "array-contains", topic), Filter("at", "<", at))

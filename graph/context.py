@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar, cast
@@ -20,10 +20,11 @@ from domain.receipts import Receipt
 from domain.sessions import Session
 from domain.users import Role, User, Viewer, require_active
 from firestore.collections import USERS
+from firestore.feed import patiently
+from firestore.once import Once
 from firestore.records import Collection, R
 from firestore.store import Store
 from graph.connection import Cursors
-from graph.once import Once
 from integrations.images import Gallery
 from integrations.services import CheckoutGateway, Identity, IdentityGateway, PayoutGateway, SearchGateway
 from integrations.tracing import entry
@@ -117,6 +118,22 @@ class Context:
     def key_id(self) -> str | None:
         """The key whose spending counts; None for a person."""
         return None if self.key is None else self.key.id
+
+    @property
+    def rights(self) -> Hashable:
+        """What two operations have in common that may be told the same answer: whose they are, and what a key may do.
+        A role is its user's at a moment, and is read where it decides, so it needs no place of its own."""
+        return self.user_id, None if self.key is None else (self.key.id, self.key.scopes)
+
+    @property
+    def minute(self) -> datetime:
+        """The full minute before the present moment: what is shared is shared for no longer."""
+        return self.desk.clock().replace(second=0, microsecond=0)
+
+    async def seen(self, about: Hashable, read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` gave to the first who was told of this change: one read serves all subscribers of it, and no
+        replay is told what was so long ago. Raises Unavailable."""
+        return cast("T", await self.desk.seen.get((about, self.minute), lambda: patiently(read)))
 
     def fresh(self) -> Context:
         """The same viewer for another operation, at the present moment."""

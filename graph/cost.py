@@ -38,7 +38,7 @@ from graph.limits import DocumentLimits, inline_of
 ROOT_READS = {
     OperationType.QUERY: 1,
     OperationType.MUTATION: 10,  # a hire reads 4 documents and writes 5, and a write is paid like two reads or three
-    OperationType.SUBSCRIPTION: 10,  # what is replayed before the first event; events are bounded by the send queue
+    OperationType.SUBSCRIPTION: 10,  # what is replayed before the first event; each one that is executed counts again
 }
 
 FIELD_READS: Mapping[str, int] = {

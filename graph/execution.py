@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from inspect import isawaitable
 from typing import Any, NoReturn
@@ -39,10 +39,11 @@ from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
+from domain.errors import RateLimited
+from firestore.once import Once
 from graph.cost import Estimate, estimate_cost
 from graph.following import END, Following, show
 from graph.limits import DocumentLimits, HeavyLane, measure_document, over_limit
-from graph.once import Once
 from graph.operations import Account, Answer, Gate, Open, OperationContext
 from graph.plans import Plan, Plans
 from graph.requests import GraphQLRequest, discreet
@@ -61,8 +62,19 @@ class Pushed(Answer):
         self.encoded = orjson.dumps(answer)
 
 
-# The subscribers of one event are told within moments of each other; some kilobytes each.
+class _Unpaid(Exception):
+    """Who was to pay for a shared answer has no units left: another who waits for it may have some."""
+
+    def __init__(self, payer: Hashable, refusal: RateLimited) -> None:
+        super().__init__(refusal.message)
+        self.payer = payer
+        self.refusal = refusal
+
+
+# The subscribers of one event are told within moments of each other, and most answers have some kilobytes. In memory
+# one takes several times its bytes as JSON; the largest that there may be, of 20,000 values, has about a million.
 _MAX_PUSHED = 1_024
+_MAX_PUSHED_BYTES = 8_000_000
 
 # Mutations outlive their client, so they are counted here.
 _MAX_RUNNING_MUTATIONS = 1_000
@@ -117,7 +129,9 @@ class Execution:
         self._gate: Gate = gate or Open()
         self._heavy = HeavyLane()
         self._mutations: set[asyncio.Task[Answer]] = set()
-        self._pushed: Once[Pushed] = Once(_MAX_PUSHED)
+        self._pushed: Once[Pushed] = Once(
+            _MAX_PUSHED, weigh=lambda answer: len(answer.encoded), most_bytes=_MAX_PUSHED_BYTES
+        )
 
     @property
     def planned_texts(self) -> int:
@@ -140,8 +154,8 @@ class Execution:
 
         A subscription that cannot start gives `{"errors": […]}`. Each event runs with `context.fresh()`,
         so that a socket open for a day does not read a day-old loader. An event that has a `share_key` runs
-        once for all who ask the same of it, and the key holds all that the answer depends on. An answer without
-        `data` inside the stream is its last: the source failed.
+        once for all who ask the same of it, and the key holds all that the answer depends on; one of them pays for it.
+        An answer without `data` inside the stream is its last: the source failed, or nobody's units pay for more.
         """
         return await self._accounted(request, context, streams=True)
 
@@ -190,7 +204,8 @@ class Execution:
             return {"errors": [self._present(error) for error in source.errors or ()]}
         asked = (request.query, request.operation_name, orjson.dumps(request.variables, option=orjson.OPT_SORT_KEYS))
         following = Following(self._gate, account, context, seen)
-        return self._events(executor, source, context, following, asked)
+        tell = self._teller(executor, estimate, context, following, asked)
+        return self._events(source, tell, following)
 
     async def _refused(
         self, refused: _Refused, request: GraphQLRequest, account: Account, context: OperationContext
@@ -299,31 +314,51 @@ class Execution:
         except Exception as fault:  # graphql-core collects resolvers' errors; what is left is its own or ours.
             return {**self.present_fault(fault), "data": None}
 
-    async def _events(
+    def _teller(
         self,
         executor: Executor[Any],
-        source: Any,
+        estimate: Estimate,
         context: OperationContext,
         following: Following,
         asked: Hashable,
-    ) -> AsyncGenerator[Answer, None]:
+    ) -> Callable[[Any], Awaitable[Answer]]:
+        """What makes an event's payload an answer. It raises RateLimited when the viewer has asked for too much."""
+
         async def run(event: Executor[Any]) -> Answer:
-            event.context_value = fresh = context.fresh()
+            async with self._heavy.enter(estimate.values):
+                event.context_value = fresh = context.fresh()
 
-            async def answer() -> Answer:
-                result = execute_subscription_event(event)
-                return self._answer(await result if isawaitable(result) else result)
+                async def answer() -> Answer:
+                    result = execute_subscription_event(event)
+                    return self._answer(await result if isawaitable(result) else result)
 
-            return await following.execute(fresh, answer)
+                return await following.execute(fresh, answer)
 
         async def share(event: Executor[Any]) -> Pushed:
+            try:
+                await self._gate.charge(estimate, context)
+            except RateLimited as refusal:
+                raise _Unpaid(self._gate.payer(context), refusal) from None
             return Pushed(await run(event))
 
         async def tell(payload: Any) -> Answer:
             event = executor.build_per_event_executor(payload)
             key = getattr(payload, "share_key", None)
-            return await (run(event) if key is None else self._pushed.get((asked, key), lambda: share(event)))
+            if key is None:
+                await self._gate.charge(estimate, context)
+                return await run(event)
+            while True:  # each turn, one payer has no units left and goes with all of theirs; one of the others pays
+                try:
+                    return await self._pushed.get((asked, key), lambda: share(event))
+                except _Unpaid as unpaid:
+                    if unpaid.payer == self._gate.payer(context):
+                        raise unpaid.refusal from None
 
+        return tell
+
+    async def _events(
+        self, source: Any, tell: Callable[[Any], Awaitable[Answer]], following: Following
+    ) -> AsyncGenerator[Answer, None]:
         last: Answer | None = None
         async with aclosing(source):
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from math import ceil
@@ -83,6 +83,18 @@ class Guard:
             )
         for rate, key, units in self._due(estimate, variables, context):
             await self.take(rate, key, units)
+
+    async def charge(self, estimate: Estimate, context: Context) -> None:
+        """Count an event's execution as what its subscription asked for. Raises RateLimited.
+
+        A key's own rate counts what the program asks for, and it asks for no event: its owner's units count them. Where
+        the counters are apart this is a question to them for each execution, never for each who is told.
+        """
+        for rate, key, units in self._for_reads(estimate, context):
+            await self.take(rate, key, units)
+
+    def payer(self, context: Context) -> Hashable:
+        return _subject(context), context.address
 
     def knock(self, context: Context) -> None:
         """Raises RateLimited for who has sent too many documents that were refused, before another one is parsed. It is
@@ -162,13 +174,18 @@ class Guard:
         for name, fields in NAMED.items():
             if count := sum(node.name.value in fields for node in estimate.roots):
                 due.append((name, subject, count))
-        units = max(1, estimate.reads)
-        due += [(_class(context), subject, units), ("address", address, units)]
         counted = [(self._rates[name], key, units) for name, key, units in due]
+        counted += self._for_reads(estimate, context)
         if context.key is not None and context.key.rate_limit_per_minute is not None:
             own = Rate("key", context.key.rate_limit_per_minute, 60)
             counted.insert(0, (own, context.key.id, len(estimate.roots)))
         return counted
+
+    def _for_reads(self, estimate: Estimate, context: Context) -> list[tuple[Rate, str, int]]:
+        """The rates that everything counts in which reads."""
+        units = max(1, estimate.reads)
+        due = ((_class(context), _subject(context)), ("address", _hidden(context.address)))
+        return [(self._rates[name], key, units) for name, key in due]
 
 
 def _email(node: FieldNode, variables: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -80,6 +80,12 @@ class Gate(Protocol):
     async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Any) -> None:
         """Set `account.limit`. Raises what refuses the operation: too costly, too many, or nobody can tell."""
 
+    async def charge(self, estimate: Estimate, context: Any) -> None:
+        """Count one execution of an event, for a subscription that was admitted. Raises what ends the subscription."""
+
+    def payer(self, context: Any) -> Hashable:
+        """Whose units count, and where: who is refused, is refused with all who have the same."""
+
     def knock(self, context: Any) -> None:
         """Before a document is looked at at all: raises for who has sent too much that was refused."""
 
@@ -98,6 +104,13 @@ class Open:
 
     async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Any) -> None:
         """Set no limit."""
+
+    async def charge(self, estimate: Estimate, context: Any) -> None:
+        """Events are free."""
+
+    def payer(self, context: Any) -> Hashable:
+        """Nobody pays."""
+        return None
 
     def knock(self, context: Any) -> None:
         """Everybody may."""

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
 
 import strawberry
 
-from domain import agents, listings
+from domain import agents, listings, wallets
 from domain.errors import BadInput, NotFound
 from domain.events import Event, agent_topic, listing_topic, wallet_topic
 from domain.ids import Kind, is_id
 from domain.keys import KeyScope
+from domain.money import Dof
 from domain.notifications import notifications_topic
 from domain.users import Viewer
+from firestore.backend import Query
 from firestore.collections import AGENTS, LISTINGS, SESSIONS, WALLETS
 from firestore.feed import Feed, Mark, merge, patiently
 from firestore.records import Collection, R
+from firestore.store import Store
 from graph.connection import scope_of
 from graph.context import Context, Info
 from graph.types.events import EventEnvelope
 from graph.types.sessions import Session
 from graph.types.wallets import Wallet
 from resolvers import nodes
+
+T = TypeVar("T")
 
 PUBLIC = ("listing:", "agent:")
 # What an API key needs to follow a topic; a kind of topic that is not named is closed to keys.
@@ -102,12 +109,12 @@ async def session_updated(info: Info, id: strawberry.ID) -> AsyncGenerator[Sessi
     if record.settled:
         return
     async with aclosing(context.store.feed.follow_session(record, None)) as changes:
-        async for _ in changes:
+        async for event in changes:
             if not context.sees_plainly(record, nodes.is_party):
                 await _require_office(context, "session")
             # Fresh for each try, because a loader remembers its failures too.
-            current = await patiently(lambda: context.fresh().loaders.known(SESSIONS, record.id))
-            yield Session.of(current, context.fresh())
+            current = await context.seen(event.identity, lambda: context.fresh().loaders.known(SESSIONS, record.id))
+            yield Session.told(current, context.fresh())
             if current.settled:
                 return
 
@@ -117,15 +124,29 @@ async def wallet_updated(info: Info) -> AsyncGenerator[Wallet, None]:
     context = info.context
     user_id = context.signed_in
     feed = context.store.feed
-    sources = [feed.document(WALLETS.at(user_id)), feed.newest(context.store.wallets.newest_accrual(user_id))]
-    shown: tuple[object, ...] | None = None
-    async with aclosing(merge(sources)) as signs:
-        async for _ in signs:
-            (record,) = await patiently(lambda: context.store.wallets.get_many([user_id]))
-            earned = await patiently(lambda: context.store.wallets.earned(user_id))
-            if (record, earned) != shown:
-                shown = (record, earned)
-                yield Wallet.of(record)
+    read = partial(_read_wallet, context.store, user_id)
+    targets: list[Query | str] = [WALLETS.at(user_id), context.store.wallets.newest_accrual(user_id)]
+    heard: list[Hashable] = [None] * len(targets)
+    shown: tuple[wallets.Wallet, Dof] | None = None
+    async with aclosing(merge([_placed(place, feed.signs(target)) for place, target in enumerate(targets)])) as signs:
+        async for place, sign in signs:
+            # Whoever begins reads for itself: what others read of the last change may be a minute old.
+            begins, heard[place] = heard[place] is None, sign
+            now = await (read() if begins else context.seen((WALLETS.name, user_id, *heard), read))
+            if now != shown:
+                shown = now
+                yield Wallet.told(*now, context)
+
+
+async def _placed(place: int, source: AsyncGenerator[T, None]) -> AsyncGenerator[tuple[int, T], None]:
+    async with aclosing(source) as items:
+        async for item in items:
+            yield place, item
+
+
+async def _read_wallet(store: Store, user_id: str) -> tuple[wallets.Wallet, Dof]:
+    (record,) = await patiently(lambda: store.wallets.get_many([user_id]))
+    return record, await patiently(lambda: store.wallets.earned(user_id))
 
 
 async def _spelled(opened: _Opened) -> AsyncGenerator[_Told, None]:
@@ -179,10 +200,8 @@ async def _open_public(
         raise NotFound(kind)
 
     async def require_seen(event: Event) -> None:
-        # One read serves all subscribers of an event; the minute keeps a replay from being judged by an old one.
-        key = (collection.name, subject, event.sequence, context.desk.clock().replace(second=0, microsecond=0))
         fresh = context.fresh
-        current = await context.desk.seen.get(key, lambda: patiently(lambda: fresh().loaders.one(collection, subject)))
+        current = await context.seen(event.identity, lambda: fresh().loaders.one(collection, subject))
         if current is None:
             raise NotFound(kind)
         if not context.sees_plainly(current, visible_to):

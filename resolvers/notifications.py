@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 
 import strawberry
@@ -13,11 +15,12 @@ from domain.errors import BadInput
 from domain.events import EventType
 from domain.notifications import Platform, notifications_topic
 from firestore.collections import NOTIFICATIONS
-from firestore.feed import Mark, patiently
+from firestore.feed import Mark
 from graph.connection import FIRST_MAX, position_of, scope_of
-from graph.context import Info
+from graph.context import Context, Info
 from graph.errors import NotFound
 from graph.types.notifications import Device, Notification
+from resolvers import nodes
 
 
 @strawberry.input(description="Either some ids, or all up to a cursor of Viewer.notifications.")
@@ -87,6 +90,14 @@ async def notification_received(info: Info) -> AsyncGenerator[Notification, None
         async for event in told:
             if event.type is EventType.NOTIFICATION_RECEIVED:
                 notification_id = str(event.data["notificationId"])
-                # Fresh for each try, because a loader remembers its failures too.
-                record = await patiently(lambda: context.fresh().loaders.known(NOTIFICATIONS, notification_id))  # noqa: B023 - awaited here
-                yield Notification.of(record, await patiently(lambda: store.notifications.box(user_id)))
+                record, box = await context.seen(event.identity, partial(_read, context.fresh, notification_id))
+                yield Notification.told(record, box, context)
+
+
+async def _read(
+    fresh: Callable[[], Context], notification_id: str
+) -> tuple[notifications.Notification, notifications.NotificationBox]:
+    """A notification and how far its user has read. One RPC; `fresh` for each try, because a loader remembers its
+    failures too."""
+    context = fresh()
+    return await asyncio.gather(context.loaders.known(NOTIFICATIONS, notification_id), nodes.box(context))

@@ -120,7 +120,7 @@ class EventEnvelope:
         """`topic` is spelled as the subscriber spelled it. All that an answer can hold comes from the event and the
         cursor, so it is the same for all who are told of the event under this cursor."""
         shown = _SHOWN[record.type](record.data, topic)
-        told = (topic, cursor, record.sequence, record.type, *sorted(record.data.items()))
+        told = (topic, cursor, record.identity)
         return cls(topic=topic, sequence=record.sequence, cursor=cursor, at=record.at, event=shown, share_key=told)
 
 

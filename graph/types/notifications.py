@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import datetime
 
 import strawberry
@@ -9,7 +10,7 @@ import strawberry
 from domain import notifications
 from domain.notifications import Platform
 from domain.users import NotificationKind
-from graph.context import Info
+from graph.context import Context, Info
 from graph.enums import enum
 from graph.types.nodes import Node
 
@@ -23,6 +24,16 @@ class Notification(Node):
     subject_ids: list[strawberry.ID] = strawberry.field(description="What it is about: ask node(id:) for each.")
     read: bool
     created_at: datetime
+    share_key: strawberry.Private[Hashable] = None
+
+    @classmethod
+    def told(
+        cls, record: notifications.Notification, box: notifications.NotificationBox, context: Context
+    ) -> Notification:
+        """As `of`, for those who are told of it: its words are the viewer's own, in the language of this minute."""
+        shown = cls.of(record, box)
+        shown.share_key = (record.id, shown.read, context.rights, context.minute)
+        return shown
 
     @classmethod
     def of(cls, record: notifications.Notification, box: notifications.NotificationBox) -> Notification:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,6 +79,16 @@ class Session(Node):
         description="What it brings its owner, who alone sees it: with the creator's share where the owner is both."
     )
     metrics: SessionMetrics
+    share_key: strawberry.Private[Hashable] = None
+
+    @classmethod
+    def told(cls, record: sessions.Session, context: Context) -> Session:
+        """As `of`, for those who are told of a change or a minute of it: its meter follows from its version and from
+        the minute that it counts, and what hangs on it is of this minute."""
+        shown = cls.of(record, context)
+        metered = (record.id, record.version, shown.status, shown.metrics.minutes)
+        shown.share_key = (*metered, context.rights, context.minute)
+        return shown
 
     @classmethod
     def of(cls, record: sessions.Session, context: Context) -> Session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+from collections.abc import Hashable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from domain.purchases import Rail
 from domain.transactions import PaymentMethod, TransactionStatus, TransactionType
 from firestore import statements
 from firestore.collections import SESSIONS, USERS
-from graph.context import Info
+from graph.context import Context, Info
 from graph.enums import enum
 from graph.types.agents import Agent, agent_of
 from graph.types.nodes import Node
@@ -70,10 +71,17 @@ enum(Rail, "Who takes the money of a purchase.", name="PaymentProvider")
 )
 class Wallet:
     record: strawberry.Private[wallets.Wallet]
+    earning: strawberry.Private[Dof | None] = None
+    share_key: strawberry.Private[Hashable] = None
 
     @classmethod
     def of(cls, record: wallets.Wallet) -> Wallet:
         return cls(record=record)
+
+    @classmethod
+    def told(cls, record: wallets.Wallet, earned: Dof, context: Context) -> Wallet:
+        """As `of`, for those who are told of it: all that it shows is known already."""
+        return cls(record=record, earning=earned, share_key=(record, earned, context.rights))
 
     # Each a resolver of its own, so that `open_to_keys` can stand before it.
 
@@ -95,7 +103,7 @@ class Wallet:
 
     @strawberry.field
     async def earned(self, info: Info) -> Dof:
-        return await info.context.loaders.earned.load(self.record.id)
+        return await info.context.loaders.earned.load(self.record.id) if self.earning is None else self.earning
 
 
 @strawberry.type(description="Who gets what of a price, in whole DOF; together exactly the price.")

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container, Iterable, Mapping
 from contextlib import asynccontextmanager
-from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, lru_cache
@@ -71,6 +70,7 @@ from graph.errors import present
 from graph.execution import Execution
 from graph.operations import Answer
 from graph.permissions import Gate
+from graph.plans import Plans
 from graph.requests import GraphQLRequest
 from graph.schema import Mutation, make_schema
 from integrations import credentials as rules
@@ -103,15 +103,15 @@ def schema() -> strawberry.Schema:
 
 
 @cache
-def execution() -> Execution:
-    """One for all rigs, since it remembers nothing but texts that were found valid."""
-    return Execution(schema(), present=present, introspection=True)
+def plans() -> Plans:
+    """Texts that were found valid, whichever rig they were sent to."""
+    return Plans()
 
 
 def _gated(*_: object, gate: Any, **__: object) -> Execution:
-    """The one execution behind a rig's own gate."""
-    made = copy(execution())
-    made._gate = gate
+    """A rig's own, because what it has told is of the rig's store."""
+    made = Execution(schema(), present=present, introspection=True, gate=gate)
+    made._plans = plans()
     return made
 
 

@@ -22,10 +22,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
+from firestore.once import Once
 from graph.execution import Execution, Pushed
 from graph.http import graphql_route
 from graph.limits import SocketLimits
-from graph.once import Once
 from graph.operations import Answer
 from graph.places import Places
 from graph.requests import GraphQLRequest
@@ -311,6 +311,22 @@ async def test_what_has_no_key_is_executed_for_each() -> None:
     query = "subscription { news(upto: 1, shared: false) { shown } }"
     await asyncio.gather(*(_answers(execution, query) for _ in range(10)))
     assert shown == {0: 10}
+
+
+async def test_once_keeps_no_more_bytes_than_it_may() -> None:
+    once: Once[str] = Once(10, weigh=len, most_bytes=100)
+    made: list[str] = []
+
+    async def make(text: str) -> str:
+        made.append(text)
+        return text
+
+    async def get(text: str) -> str:
+        return await once.get(text[0], partial(make, text))
+
+    for text in ("a" * 60, "b" * 40, "a" * 60, "c" * 60, "b" * 40, "a" * 60, "d" * 101, "d" * 101):
+        assert await get(text) == text
+    assert [text[0] for text in made] == ["a", "b", "c", "a", "d", "d"]
 
 
 async def test_once_is_bounded_and_keeps_no_failure() -> None:

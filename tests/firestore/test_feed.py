@@ -356,14 +356,35 @@ async def test_closing_leaves_nothing_behind(world: World) -> None:
 
 async def test_a_sign_for_each_change(world: World) -> None:
     feed = world.store.feed
-    documents = feed.document(WALLETS.at(MAX))
-    queries = feed.newest(Query(WALLETS.name))
-    for source in (documents, queries):
-        assert await take(source, 1) == [None]
-    await world.fund("max", 1)
-    for source in (documents, queries):
-        assert await take(source, 1) == [None]
-        await quiet(source)
+    for target in (WALLETS.at(MAX), Query(WALLETS.name)):
+        first, second = feed.signs(target), feed.signs(target)
+        signs = [await take(source, 1) for source in (first, second)]
+        await world.fund("max", 1)
+        signs += [await take(source, 1) for source in (first, second)]
+        assert signs[0] == signs[1] != signs[2] == signs[3]
+        await quiet(first)
+        await second.aclose()
+
+
+async def test_those_who_follow_a_session_read_a_change_of_it_once(world: World) -> None:
+    session = await hire(world)
+    sources = [world.store.feed.follow_session(session, None) for _ in range(10)]
+    waiting = [asyncio.ensure_future(take(source, 1)) for source in sources]
+    while listeners(world) < 10:
+        await asyncio.sleep(0)
+    await world.store.sessions.record_usage(MAX, Usage(session.id, 1, Dof(5), 1, None, False), world.now)
+    asked: list[str] = []
+
+    async def note(verb: str) -> None:
+        asked.append(verb)
+
+    assert isinstance(world.backend, MemoryBackend)
+    world.backend.before = note
+    told = await asyncio.gather(*waiting)
+    assert all(each == told[0] for each in told)
+    assert asked == ["get_many"]
+    for source in sources:
+        await source.aclose()
 
 
 async def items(*values: int, fail: bool = False) -> AsyncGenerator[int, None]:
