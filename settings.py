@@ -16,7 +16,7 @@ from domain.badges import Badge
 from domain.legal import LegalDocument
 from domain.money import BPS, Dof, money_from_decimal
 from domain.payouts import PayoutTerms
-from domain.policy import Policy
+from domain.policy import ROWS_MAX, Policy
 from domain.pricing import Surcharges
 from domain.progress import Achievement, Level, Metric, Progression, RankRule
 from domain.purchases import Package, Tier
@@ -211,6 +211,9 @@ def read_policy(settings: Settings) -> Policy:
 
 def _policy(settings: Settings, tables: dict[str, Any]) -> Policy:
     revenue, surcharges, sessions = tables["revenue"], tables["surcharges"], tables["sessions"]
+    for name in ("packages", "badges", "achievements", "legal"):
+        if len(tables.get(name, ())) > ROWS_MAX:
+            raise ValueError(f"at most {ROWS_MAX} {name} are listed: leave out {len(tables[name]) - ROWS_MAX} of them")
     platform_bps, creator_bps = revenue["platform_bps"], revenue["creator_bps"]
     return Policy(
         packages=tuple(_package(row) for row in tables["packages"]),

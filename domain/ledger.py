@@ -16,6 +16,8 @@ PAYOUTS_PENDING = "payouts:pending"
 PROMO = "promo"
 LOSS = "loss"
 
+POSTINGS_MAX, PARTIES_MAX = 20, 5  # of one entry: a refund goes back from three parties, each from three addresses
+
 
 def available(user_id: str) -> str:
     """The address of what a user can spend."""

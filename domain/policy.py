@@ -13,6 +13,8 @@ from domain.progress import Progression
 from domain.purchases import Package
 from domain.revenue import Shares
 
+ROWS_MAX = 50  # packages, badges, achievements or documents that a catalogue offers: what one page shows at once
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

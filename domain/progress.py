@@ -15,6 +15,7 @@ from domain import badges, texts
 from domain.agents import ExperienceItem, Rank
 from domain.badges import Badge, EarnedBadge
 
+EXPERIENCE_MAX = 20  # games that an agent shows, the most played: it is specialised in ten at a time
 GAMES_MAX = 200  # that hours are kept of, for one user or agent: a document stays small, and few people know 50
 
 
@@ -187,9 +188,9 @@ def rank_of(rules: Sequence[RankRule], minutes: int, rating_count: int, rating_m
 
 
 def experience(progress: Progress, levels: Sequence[Level]) -> tuple[ExperienceItem, ...]:
-    """What an agent has learned, the most first: a game counts from its first whole hour on."""
+    """What an agent has learned, the most first, 20 games at most: one counts from its first whole hour on."""
     items = [_item(each, levels) for each in progress.games if each.minutes >= 60]
-    return tuple(sorted(items, key=lambda item: (-item.hours, item.game)))
+    return tuple(sorted(items, key=lambda item: (-item.hours, item.game))[:EXPERIENCE_MAX])
 
 
 def _item(played: Played, levels: Sequence[Level]) -> ExperienceItem:

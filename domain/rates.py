@@ -101,6 +101,10 @@ OUTSIDE_FIELDS = frozenset(
     }
 )
 GIVING_FIELDS = frozenset({"transferAgent"})
+ALONE_FIELDS = frozenset({"exportReceipts"})
+"""What costs more than one operation may ask for, and is let through all the same where it is the only root field of
+somebody who has signed in: everybody's proofs are theirs to take away. It counts in full, and there is room for one a
+minute; for none at all where a deployer gives a user fewer than 50,000 units."""
 MONEY_FIELDS = frozenset(
     {
         "hireAgent",

@@ -41,6 +41,9 @@ RUN_LEAVES = 2_048
 RUNS_MAX = 10_000
 """Runs of one day, 20 million entries: the digest holds a hash and a place of each, and stays below 1 MiB."""
 
+PATH_MAX = 25
+"""Hashes from a leaf to the root: 11 within a run, 14 above so many runs."""
+
 LATE_MAX = 1_000
 """Late entries in one digest; the next one takes the rest."""
 

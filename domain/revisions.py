@@ -231,6 +231,9 @@ def _fields(configuration: AgentConfiguration) -> dict[str, str | None]:
     return {name: None if value is None else str(value) for name, value in told.items()}
 
 
+FIELDS_MAX = 14
+"""Fields that a change can name: of an agent; a configuration has fewer, by name and by path."""
+
 _AGENT_FIELDS = {
     "name": "name",
     "type": "type",

@@ -26,6 +26,9 @@ WORDS_MAX = 8  # read of a query: each is looked up in three fields, exactly and
 WORD_LETTERS_MAX = 40  # kept of one word, in queries and documents alike
 FUZZY_LETTERS_MIN = 4  # in shorter words one letter makes another word
 
+FACETS = ("game", "category", "rank", "type", "language")
+FACET_VALUES_MAX = 100  # of each facet, the most frequent: more than a client lists
+
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W_\u3040-\u30ff\u3400-\u9fff]+")
 """A run of letters and digits; where a script writes no spaces (Han, kana), each sign."""
 

@@ -13,7 +13,7 @@ from domain.money import ZERO
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import ENTRIES
 
-ENTRIES_MAX = 2_000  # of one wallet in one month: far above a real player's, and one RPC's worth
+ENTRIES_MAX = 1_500  # of one wallet in one month: far above a real player's, and with all fields one answer's worth
 OPENING_PAGE = 50  # entries looked at for the one that moved the wallet last
 NEVER = Balances(0, ZERO, ZERO, ZERO)
 
@@ -47,7 +47,7 @@ class Statements:
         self._backend = backend
 
     async def month(self, user_id: str, year: int, month: int) -> Statement:
-        """The statement of a month, in UTC. Two RPCs. Raises BadInput for no month, or more than 2,000 entries."""
+        """The statement of a month, in UTC. Two RPCs. Raises BadInput for no month, or more than 1,500 entries."""
         if not (2020 <= year <= 9000 and 1 <= month <= 12):
             raise BadInput("A statement is of a month from 1 to 12 of a year since 2020.", field="month")
         start = datetime(year, month, 1, tzinfo=UTC)

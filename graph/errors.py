@@ -15,6 +15,7 @@ from domain.errors import RefusalCode
 from domain.money import Dof
 from graph.context import Info
 from graph.enums import enum
+from graph.sizes import at_most
 
 log = structlog.get_logger(__name__)
 enum(
@@ -79,6 +80,9 @@ class PriceChanged(Refusal):
     current_version: int
 
 
+PROBLEMS_MAX = 20  # of one agent: no more of its fields can break a limit
+
+
 @strawberry.type
 class ConfigurationProblem:
     field: str
@@ -87,7 +91,7 @@ class ConfigurationProblem:
 
 @strawberry.type(description="With each field that breaks its provider's limits.")
 class InvalidConfiguration(Refusal):
-    problems: list[ConfigurationProblem]
+    problems: list[ConfigurationProblem] = strawberry.field(metadata=at_most(PROBLEMS_MAX))
 
 
 @strawberry.type

@@ -18,6 +18,7 @@ from domain.keys import KeyScope
 from graph.connection import FIRST_DEFAULT, FIRST_MAX
 from graph.context import Info
 from graph.permissions import Gate, KeyGate, Keys, Permission, Standing
+from graph.sizes import Size
 
 _OF_A_PAGE = {
     "first": f"How many, 1 to {FIRST_MAX}; {FIRST_DEFAULT} where it is absent.",
@@ -25,9 +26,14 @@ _OF_A_PAGE = {
 }
 
 
-def query(resolver: Callable[..., Any], permission: Permission, keys: KeyScope | None = None) -> Any:
+def query(
+    resolver: Callable[..., Any],
+    permission: Permission,
+    keys: KeyScope | None = None,
+    size: Mapping[str, Size] | None = None,
+) -> Any:
     gate = Gate(permission, keys, confirms=False)
-    field = strawberry.field(resolver=resolver, extensions=[gate], description=told(resolver))
+    field = strawberry.field(resolver=resolver, extensions=[gate], description=told(resolver), metadata=size)
     if {"first", "after"} <= {each.python_name for each in field.arguments}:
         for argument in field.arguments:
             argument.description = _OF_A_PAGE.get(argument.python_name)

@@ -18,6 +18,7 @@ from graphql import FieldNode, value_from_ast_untyped
 
 from domain.errors import BadInput, RateLimited, Unavailable
 from domain.rates import (
+    ALONE_FIELDS,
     COST_LIMITS,
     GIVING_FIELDS,
     MONEY_FIELDS,
@@ -71,8 +72,9 @@ class Guard:
         """Who has sent too many documents that were refused, and until when he is not listened to."""
 
     async def admit(self, account: Account, estimate: Estimate, variables: Mapping[str, Any], context: Context) -> None:
-        """Set the account's limit. Raises GraphQLError for a cost above it, RateLimited, Unavailable."""
-        account.limit = await self._limit(estimate.reads, context)
+        """Set the account's limit. Raises GraphQLError for a cost above it, RateLimited, Unavailable, and
+        Unauthenticated for a guest who asks for what is let through for users alone."""
+        account.limit = await self._limit(estimate, context)
         if estimate.reads > account.limit:
             await self.refused(context)
             raise over_limit(
@@ -150,14 +152,20 @@ class Guard:
         if wait_seconds:
             raise _too_many(rate, wait_seconds)
 
-    async def _limit(self, reads: int, context: Context) -> int:
+    async def _limit(self, estimate: Estimate, context: Context) -> int:
         """What the caller may ask for. The role is read only where it decides."""
+        alone = len(estimate.roots) == 1 and estimate.roots[0].name.value in ALONE_FIELDS
+        if alone:
+            if context.user_id is None:
+                await self.refused(context)
+            _ = context.signed_in
+            return estimate.reads
         if context.user_id is None:
             return COST_LIMITS[Caller.GUEST]
         if context.key is not None:
             return COST_LIMITS[Caller.KEY]
         limit = COST_LIMITS[Caller.USER]
-        if reads > limit and await context.role() in (Role.MODERATOR, Role.ADMIN):
+        if estimate.reads > limit and await context.role() in (Role.MODERATOR, Role.ADMIN):
             return COST_LIMITS[Caller.STAFF]
         return limit
 

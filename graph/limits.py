@@ -62,7 +62,7 @@ class DocumentLimits:
     default_page_items: int = 20
     """Items of a connection whose `first` is left out (contract: default 20)."""
     assumed_list_items: int = 10
-    """Items of a list that takes no `first`, such as an agent's badges."""
+    """Items of a list that takes no `first` and declares no size (`graph.sizes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from strawberry.schema.config import StrawberryConfig
 
 from domain.keys import KeyScope
 from domain.money import Dof
+from domain.policy import ROWS_MAX
+from graph.connection import FIRST_MAX
 from graph.errors import HANDLERS
 from graph.fields import mutation, open_to_keys, query, require_gates, subscription, told
 from graph.permissions import (
@@ -22,6 +24,7 @@ from graph.permissions import (
     Standing,
 )
 from graph.scalars import DOF
+from graph.sizes import at_most
 from graph.types.users import Viewer
 from graph.types.wallets import Wallet
 from resolvers import (
@@ -71,13 +74,13 @@ class Query:
     featured_listings = query(listings.featured_listings, ANYONE, KeyScope.READ)
     listings = query(listings.listings, ANYONE, KeyScope.READ)
     search_listings = query(search.search_listings, ANYONE, KeyScope.READ)
-    categories = query(search.categories, ANYONE, KeyScope.READ)
+    categories = query(search.categories, ANYONE, KeyScope.READ, at_most(search.CATEGORIES_MAX, reads=FIRST_MAX))
     recommended_listings = query(discovery.recommended_listings, ANYONE)
     market_insights = query(discovery.market_insights, ANYONE, KeyScope.READ)
     session = query(sessions.session, ANYONE, KeyScope.READ)
     transaction = query(wallets.transaction, ANYONE, KeyScope.WALLET_READ)
-    legal_documents = query(legal.legal_documents, ANYONE, KeyScope.READ)
-    dof_packages = query(wallets.dof_packages, ANYONE, KeyScope.READ)
+    legal_documents = query(legal.legal_documents, ANYONE, KeyScope.READ, at_most(ROWS_MAX, reads=0))
+    dof_packages = query(wallets.dof_packages, ANYONE, KeyScope.READ, at_most(ROWS_MAX, reads=0))
     badges = query(badges.badges, ANYONE, KeyScope.READ)
     validate_agent_configuration = query(agents.validate_agent_configuration, ANYONE, KeyScope.READ)
     quote_hire = query(sessions.quote_hire, ANYONE, KeyScope.READ)

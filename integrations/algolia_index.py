@@ -18,6 +18,8 @@ from typing import Any, TypeAlias
 from domain.filters import ListingFilter, ListingSort
 from domain.ids import BODY_CHARACTERS
 from domain.search import (
+    FACET_VALUES_MAX,
+    FACETS,
     FUZZY_LETTERS_MIN,
     WORD_LETTERS_MAX,
     FacetCounts,
@@ -40,9 +42,7 @@ TITLE_BYTES_MAX, NAMES_BYTES_MAX = 1_000, 4_000  # the description has what is l
 QUERY_BYTES_MAX = 500  # of 512: what is longer, Algolia does not read
 RELEVANT_HITS_MAX = 1_000  # the order behind the 1,000th hit is not promised (support.algolia.com, "sorting")
 OVERLAP = 20  # hits around a page by relevance: its anchor is looked for among them when others came or went
-FACETS = ("game", "category", "rank", "type", "language")
 SPELT = frozenset({"game", "category"})
-FACET_VALUES_MAX = 100  # of each facet, the most frequent: more than a client lists
 SPELLINGS_MAX = 300  # asked for: a game that is spelt in three ways is still one value
 
 FIGURES = ("total_hires", "rating_milli", "rating_count")

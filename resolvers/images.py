@@ -14,10 +14,13 @@ from domain.images import ImagePurpose
 from domain.texts import KEEP, Keep
 from graph.context import Context, Info, found
 from graph.errors import Conflict, NotFound
+from graph.sizes import at_most
 from graph.types.agents import Agent
 from graph.types.images import UploadHeader
 from graph.types.users import User
 from resolvers import nodes
+
+HEADERS_MAX = 5  # that an upload has to send: its type, its length, and that no file is there
 
 
 @strawberry.input
@@ -39,7 +42,7 @@ class CompleteImageUploadInput:
 class CreateImageUploadPayload:
     upload_id: strawberry.ID
     upload_url: str
-    headers: list[UploadHeader]
+    headers: list[UploadHeader] = strawberry.field(metadata=at_most(HEADERS_MAX))
     public_url: str = strawberry.field(description="Where the picture will be seen, once it is complete.")
     expires_at: datetime
 

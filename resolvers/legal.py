@@ -6,8 +6,10 @@ from typing import Annotated
 
 import strawberry
 
+from domain.policy import ROWS_MAX
 from graph.context import Info
 from graph.errors import Conflict, NotFound
+from graph.sizes import at_most
 from graph.types.legal import LegalAcceptance, LegalDocument
 
 
@@ -20,7 +22,9 @@ class AcceptLegalInput:
 @strawberry.type
 class AcceptLegalPayload:
     acceptance: LegalAcceptance
-    legal_due: list[LegalDocument] = strawberry.field(description="What is still to be accepted.")
+    legal_due: list[LegalDocument] = strawberry.field(
+        metadata=at_most(ROWS_MAX), description="What is still to be accepted."
+    )
 
 
 AcceptLegalResult = Annotated[AcceptLegalPayload | NotFound | Conflict, strawberry.union("AcceptLegalResult")]

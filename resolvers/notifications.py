@@ -19,6 +19,7 @@ from firestore.feed import Mark
 from graph.connection import FIRST_MAX, position_of, scope_of
 from graph.context import Context, Info
 from graph.errors import NotFound
+from graph.sizes import at_most
 from graph.types.notifications import Device, Notification
 from resolvers import nodes
 
@@ -37,7 +38,9 @@ class RegisterDeviceInput:
 
 @strawberry.type
 class MarkNotificationsReadPayload:
-    notifications: list[Notification] = strawberry.field(description="Those that were named by their ids.")
+    notifications: list[Notification] = strawberry.field(
+        metadata=at_most(FIRST_MAX), description="Those that were named by their ids."
+    )
     unread: int = strawberry.field(description="How many are left, at most 100.")
 
 

@@ -7,6 +7,7 @@ from typing import cast
 
 import structlog
 
+from domain import listings
 from domain.errors import Unavailable
 from domain.filters import ListingFilter as Filter
 from domain.filters import ListingSort
@@ -58,6 +59,9 @@ async def search_listings(
         facets=[] if found is None else [Facet.of(counts) for counts in found.facets],
         degraded=found is None,
     )
+
+
+CATEGORIES_MAX = FIRST_MAX * listings.CATEGORIES_MAX  # those of the most hired listings, where there is no engine
 
 
 async def categories(info: Info) -> list[Category]:

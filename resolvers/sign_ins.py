@@ -10,7 +10,8 @@ from domain.errors import NotFound as Missing
 from domain.errors import Unauthenticated
 from graph.context import Info
 from graph.errors import NotFound
-from graph.types.sign_ins import SignIn, sign_ins_of
+from graph.sizes import at_most
+from graph.types.sign_ins import SIGN_INS_MAX, SignIn, sign_ins_of
 
 
 @strawberry.input
@@ -20,7 +21,7 @@ class RevokeSignInInput:
 
 @strawberry.type
 class RevokeSignInPayload:
-    sign_ins: list[SignIn] = strawberry.field(description="Those that are left.")
+    sign_ins: list[SignIn] = strawberry.field(metadata=at_most(SIGN_INS_MAX), description="Those that are left.")
 
 
 RevokeSignInResult = Annotated[RevokeSignInPayload | NotFound, strawberry.union("RevokeSignInResult")]

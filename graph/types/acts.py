@@ -11,9 +11,12 @@ from domain import acts
 from domain.users import Role
 from firestore.collections import USERS
 from graph.context import Info
+from graph.sizes import at_most
 
 if TYPE_CHECKING:
     from graph.types.users import User
+
+FACTS_MAX = 10  # figures that one act changes: an account's role and suspension are four
 
 
 @strawberry.type(description="A figure that the act changed; null is nothing.")
@@ -32,7 +35,7 @@ class Act:
     name: str = strawberry.field(description="The mutation.")
     subject_id: strawberry.ID
     reason: str | None
-    facts: list[ActFact]
+    facts: list[ActFact] = strawberry.field(metadata=at_most(FACTS_MAX))
 
     @classmethod
     def of(cls, record: acts.Act) -> Act:

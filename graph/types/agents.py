@@ -13,12 +13,16 @@ from domain.agents import AgentType, Provider, Rank, SpecialistType
 from domain.errors import Forbidden
 from domain.images import ImageSize
 from domain.keys import KeyScope
+from domain.policy import ROWS_MAX
+from domain.progress import EXPERIENCE_MAX
+from domain.revisions import FIELDS_MAX, GAMES_MAX, TOOLS_MAX
 from domain.sessions import SessionType
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, USERS
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Info, found
 from graph.enums import enum
-from graph.errors import ConfigurationProblem
+from graph.errors import PROBLEMS_MAX, ConfigurationProblem
+from graph.sizes import at_most
 from graph.types.badges import EarnedBadge, badges_of, progress_of
 from graph.types.nodes import Node
 
@@ -45,7 +49,7 @@ enum(
 
 @strawberry.type
 class Specialization:
-    games: list[str]
+    games: list[str] = strawberry.field(metadata=at_most(GAMES_MAX))
     focus: str
     specialist_type: SpecialistType
 
@@ -76,7 +80,7 @@ class AgentConfiguration:
     primary: ModelConfig
     fallback: ModelConfig | None
     instructions: str | None
-    tools: list[str]
+    tools: list[str] = strawberry.field(metadata=at_most(TOOLS_MAX))
     voice_id: str | None
     memory: bool
 
@@ -106,7 +110,7 @@ class AgentVersion:
     earlier: strawberry.Private[agents.AgentVersion | None]
     version: int
     configuration: AgentConfiguration
-    changes: list[str]
+    changes: list[str] = strawberry.field(metadata=at_most(FIELDS_MAX))
     restored_version: int | None
     created_at: datetime
 
@@ -123,7 +127,10 @@ class AgentVersion:
             created_at=record.at,
         )
 
-    @strawberry.field(description="Against another version, or the one before; nothing for the first.")
+    @strawberry.field(
+        metadata=at_most(FIELDS_MAX, reads=1),
+        description="Against another version, or the one before; nothing for the first.",
+    )
     async def diff(self, info: Info, against: int | None = None) -> list[FieldChange]:
         context = info.context
         if against is not None:
@@ -140,7 +147,7 @@ class AgentVersion:
 @strawberry.type(description="What validateAgentConfiguration finds, field by field.")
 class ConfigurationReport:
     valid: bool
-    problems: list[ConfigurationProblem]
+    problems: list[ConfigurationProblem] = strawberry.field(metadata=at_most(PROBLEMS_MAX))
 
 
 @strawberry.type(description="A gaming assistant. Its owner may sell its time and give it away; its creator stays.")
@@ -156,7 +163,7 @@ class Agent(Node):
     has_voice_chat: bool
     has_commentator: bool
     has_memory: bool
-    toolkit: list[str]
+    toolkit: list[str] = strawberry.field(metadata=at_most(TOOLS_MAX))
     progression_enabled: bool
     version: int
     created_at: datetime
@@ -195,7 +202,10 @@ class Agent(Node):
             return None
         return Specialization(games=list(told.games), focus=told.focus, specialist_type=told.specialist_type)
 
-    @strawberry.field(description="Billed hours by game, of those that its hirers spent with it; the most first.")
+    @strawberry.field(
+        metadata=at_most(EXPERIENCE_MAX, reads=1),
+        description="Billed hours by game, of those that its hirers spent with it; the 20 with the most, in order.",
+    )
     async def experience(self, info: Info) -> list[ExperienceItem]:
         levels = info.context.desk.policy.progression.levels
         return [
@@ -205,7 +215,7 @@ class Agent(Node):
             for item in progress.experience(await progress_of(info.context, self.record.id), levels)
         ]
 
-    @strawberry.field(description="The latest first.")
+    @strawberry.field(metadata=at_most(ROWS_MAX, reads=1), description="The latest first.")
     async def badges(self, info: Info) -> list[EarnedBadge]:
         return await badges_of(info.context, self.record.id)
 

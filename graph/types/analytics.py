@@ -19,6 +19,7 @@ from firestore.rows import CountingMark
 from graph.context import Context, Info
 from graph.enums import enum
 from graph.scalars import zone_of
+from graph.sizes import at_most
 from graph.types.agents import Agent, agent_of
 
 enum(Granularity, "How a range is cut into points. Weeks begin on Monday.")
@@ -105,8 +106,8 @@ class AgentAnalytics:
     )
     average_latency_ms: int | None
     crashes: int
-    end_reasons: list[EndReasonCount]
-    points: list[AgentPoint]
+    end_reasons: list[EndReasonCount] = strawberry.field(metadata=at_most(len(EndReason)))
+    points: list[AgentPoint] = strawberry.field(metadata=at_most(ranges.POINTS_MAX))
 
     @classmethod
     def of(cls, agent_id: str, timezone: str, mark: CountingMark, series: Series, rating: Rating) -> AgentAnalytics:
@@ -185,8 +186,10 @@ class EarningsAnalytics:
     payouts_requested: Dof
     payouts_paid: Dof
     payouts_failed: Dof
-    by_agent: list[AgentEarnings] = strawberry.field(description="The 100 that brought most, the first of all first.")
-    points: list[EarningsPoint]
+    by_agent: list[AgentEarnings] = strawberry.field(
+        metadata=at_most(LARGEST_MAX), description="The 100 that brought most, the first of all first."
+    )
+    points: list[EarningsPoint] = strawberry.field(metadata=at_most(ranges.POINTS_MAX))
 
     @classmethod
     def of(cls, timezone: str, mark: CountingMark, series: Series, maturing: Dof) -> EarningsAnalytics:
@@ -277,12 +280,17 @@ class UsageAnalytics:
     refunded: Dof = strawberry.field(description="Service refunds that came back in the range, also for earlier ones.")
     purchases: int
     bought: Dof = strawberry.field(description="DOF that came in for money.")
-    by_agent: list[AgentUse] = strawberry.field(description="The 100 on which most was spent, the first of all first.")
-    by_game: list[GameUse] = strawberry.field(
-        description="Of those agents, by the games that each is for today. An agent for two games counts in both."
+    by_agent: list[AgentUse] = strawberry.field(
+        metadata=at_most(LARGEST_MAX), description="The 100 on which most was spent, the first of all first."
     )
-    by_unit: list[UnitUse] = strawberry.field(description="Of hires, by the unit of their first stretch.")
-    points: list[UsagePoint]
+    by_game: list[GameUse] = strawberry.field(
+        metadata=at_most(LARGEST_MAX),
+        description="Of those agents, by the games that each is for today. An agent for two games counts in both.",
+    )
+    by_unit: list[UnitUse] = strawberry.field(
+        metadata=at_most(len(HireUnit)), description="Of hires, by the unit of their first stretch."
+    )
+    points: list[UsagePoint] = strawberry.field(metadata=at_most(ranges.POINTS_MAX))
 
     @classmethod
     def of(

@@ -10,6 +10,7 @@ from domain.money import Dof
 from domain.recommendations import ReasonKind
 from graph.context import Info
 from graph.enums import enum
+from graph.sizes import at_most
 from graph.types.agents import Agent, agent_of
 from graph.types.listings import Listing
 
@@ -68,7 +69,7 @@ class RecommendationReason:
 class Recommendation:
     listing: Listing
     score: float | None
-    why: list[RecommendationReason]
+    why: list[RecommendationReason] = strawberry.field(metadata=at_most(len(ReasonKind)))
 
     @classmethod
     def of(cls, record: recommendations.Recommendation) -> Recommendation:

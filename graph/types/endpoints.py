@@ -11,6 +11,7 @@ from domain.endpoints import DeliveryStatus, WebhookEvent
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Info
 from graph.enums import enum
+from graph.sizes import at_most
 
 enum(
     DeliveryStatus,
@@ -73,7 +74,7 @@ class WebhookDelivery:
 class WebhookEndpoint:
     id: strawberry.ID
     url: str
-    events: list[WebhookEvent]
+    events: list[WebhookEvent] = strawberry.field(metadata=at_most(len(WebhookEvent)))
     enabled: bool = strawberry.field(description="False once it was switched off, by its user or by days of failures.")
     failing_since: datetime | None
     created_at: datetime

@@ -11,13 +11,15 @@ import strawberry
 from domain import events
 from domain.events import EventType
 from domain.money import Dof
+from domain.revisions import FIELDS_MAX
 from domain.sessions import EndReason
+from graph.sizes import at_most
 
 
 @strawberry.type(description="The agent's facts have changed: `changes` names the fields.")
 class AgentUpdated:
     agent_id: strawberry.ID
-    changes: list[str]
+    changes: list[str] = strawberry.field(metadata=at_most(FIELDS_MAX))
 
 
 @strawberry.type(description="The agent is on the market.")

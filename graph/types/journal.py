@@ -7,8 +7,9 @@ from datetime import datetime
 import strawberry
 
 from domain import ledger
-from domain.ledger import EntryKind
+from domain.ledger import PARTIES_MAX, POSTINGS_MAX, EntryKind
 from domain.money import Dof
+from graph.sizes import at_most
 
 
 @strawberry.type
@@ -25,8 +26,8 @@ class LedgerEntry:
     at: datetime
     ref: str
     actor: str
-    user_ids: list[strawberry.ID]
-    postings: list[LedgerPosting]
+    user_ids: list[strawberry.ID] = strawberry.field(metadata=at_most(PARTIES_MAX))
+    postings: list[LedgerPosting] = strawberry.field(metadata=at_most(POSTINGS_MAX))
 
     @classmethod
     def of(cls, record: ledger.Entry) -> LedgerEntry:

@@ -9,6 +9,7 @@ import strawberry
 from domain import keys
 from domain.keys import KeyScope
 from domain.money import Dof
+from graph.sizes import at_most
 
 
 @strawberry.type(description="A key for a program: sent as `Authorization: Bearer jiga_…`.")
@@ -16,7 +17,7 @@ class ApiKey:
     id: strawberry.ID
     name: str
     prefix: str = strawberry.field(description="What the key begins with; it is no secret.")
-    scopes: list[KeyScope]
+    scopes: list[KeyScope] = strawberry.field(metadata=at_most(len(KeyScope)))
     created_at: datetime
     expires_at: datetime | None
     rate_limit_per_minute: int | None

@@ -18,6 +18,7 @@ from firestore.collections import APPEALS, REVIEWS, USERS
 from graph.connection import Connection
 from graph.context import Info
 from graph.enums import enum
+from graph.sizes import at_most
 from graph.types.agents import Agent, agent_of
 from graph.types.appeals import Appeal
 from graph.types.nodes import Node
@@ -73,8 +74,8 @@ class Listing(Node):
     record: strawberry.Private[listings.Listing]
     title: str
     description: str
-    tags: list[str]
-    categories: list[str]
+    tags: list[str] = strawberry.field(metadata=at_most(listings.TAGS_MAX))
+    categories: list[str] = strawberry.field(metadata=at_most(listings.CATEGORIES_MAX))
     pricing: Pricing
     stats: ListingStats
     status: ListingStatus
@@ -132,7 +133,10 @@ class Listing(Node):
             return viewer_id is not None
         return await info.context.role() is not Role.USER
 
-    @strawberry.field(description="The most helpful that are not hidden, of equals the newest: three at most.")
+    @strawberry.field(
+        metadata=at_most(listings.TOP_REVIEWS_MAX),
+        description="The most helpful that are not hidden, of equals the newest: three at most.",
+    )
     async def featured_reviews(self, info: Info) -> list[Review]:
         loaders = info.context.loaders
         found = await asyncio.gather(*(loaders.one(REVIEWS, each.id) for each in self.record.top_reviews))

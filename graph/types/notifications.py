@@ -12,6 +12,7 @@ from domain.notifications import Platform
 from domain.users import NotificationKind
 from graph.context import Context, Info
 from graph.enums import enum
+from graph.sizes import at_most
 from graph.types.nodes import Node
 
 enum(Platform, "What a device runs.")
@@ -21,7 +22,9 @@ enum(Platform, "What a device runs.")
 class Notification(Node):
     record: strawberry.Private[notifications.Notification]
     kind: NotificationKind
-    subject_ids: list[strawberry.ID] = strawberry.field(description="What it is about: ask node(id:) for each.")
+    subject_ids: list[strawberry.ID] = strawberry.field(
+        metadata=at_most(notifications.ARGS_MAX), description="What it is about: ask node(id:) for each."
+    )
     read: bool
     created_at: datetime
     share_key: strawberry.Private[Hashable] = None

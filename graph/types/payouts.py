@@ -10,6 +10,7 @@ from domain import payouts
 from domain.money import Dof
 from domain.payouts import PayoutState
 from graph.enums import enum
+from graph.sizes import at_most
 from graph.types.wallets import Money
 
 enum(
@@ -22,11 +23,13 @@ enum(
     FAILED="It came back: the DOF are in the wallet again. This wins even over PAID.",
 )
 
+MISSING_MAX = 100  # things that the provider asks for: a company's, with some owners, are a few tens
+
 
 @strawberry.type(description="`missing` names what the provider still asks for.")
 class PayoutAccount:
     ready: bool
-    missing: list[str]
+    missing: list[str] = strawberry.field(metadata=at_most(MISSING_MAX))
     updated_at: datetime
 
     @classmethod

@@ -9,9 +9,10 @@ import strawberry
 
 from domain import analytics
 from domain.money import Dof
-from domain.ranges import Span, noon
+from domain.ranges import DAYS_MAX, POINTS_MAX, Span, noon
 from firestore.analytics import PlatformSeries
 from firestore.rows import CountingMark
+from graph.sizes import at_most
 from graph.types.analytics import Counted, dof_of, mean_of, rate_of
 
 
@@ -106,8 +107,10 @@ class PlatformAnalytics:
     )
     conversion_rate: float | None = strawberry.field(description="Of all `cohorts` together.")
     retention_rate: float | None = strawberry.field(description="Of all `cohorts` together.")
-    cohorts: list[Cohort] = strawberry.field(description="The weeks of UTC that begin in the range.")
-    points: list[PlatformPoint]
+    cohorts: list[Cohort] = strawberry.field(
+        metadata=at_most(DAYS_MAX // 7 + 1), description="The weeks of UTC that begin in the range."
+    )
+    points: list[PlatformPoint] = strawberry.field(metadata=at_most(POINTS_MAX))
 
     @classmethod
     def of(cls, timezone: str, mark: CountingMark, found: PlatformSeries) -> PlatformAnalytics:

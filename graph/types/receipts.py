@@ -7,7 +7,9 @@ from datetime import datetime
 import strawberry
 
 from domain import receipts
-from domain.receipts import canonical
+from domain.ledger import PARTIES_MAX
+from domain.receipts import PATH_MAX, canonical
+from graph.sizes import at_most
 
 
 @strawberry.type(
@@ -22,11 +24,11 @@ class Receipt:
     entry: str
     share: str
     salt: str
-    commitments: list[str]
+    commitments: list[str] = strawberry.field(metadata=at_most(PARTIES_MAX + 1))
     leaf: str
     index: int
     count: int
-    path: list[str]
+    path: list[str] = strawberry.field(metadata=at_most(PATH_MAX))
     root: str
     digest: str
 

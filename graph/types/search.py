@@ -6,6 +6,7 @@ import strawberry
 
 from domain import search
 from graph.connection import Edge, PageInfo
+from graph.sizes import at_most
 from graph.types.listings import Listing
 
 
@@ -18,7 +19,7 @@ class FacetValue:
 @strawberry.type(description="How many of all hits have each value: game, category, rank, type, language.")
 class Facet:
     name: str
-    values: list[FacetValue]
+    values: list[FacetValue] = strawberry.field(metadata=at_most(search.FACET_VALUES_MAX))
 
     @classmethod
     def of(cls, counts: search.FacetCounts) -> Facet:
@@ -35,7 +36,7 @@ class ListingSearchConnection:
     edges: list[Edge[Listing]]
     page_info: PageInfo
     total_count: int
-    facets: list[Facet]
+    facets: list[Facet] = strawberry.field(metadata=at_most(len(search.FACETS)))
     degraded: bool
 
     @strawberry.field

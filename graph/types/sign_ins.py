@@ -9,6 +9,8 @@ import strawberry
 from graph.context import Context
 from integrations.services import DeviceSignIn
 
+SIGN_INS_MAX = 100  # that an account lists, the last used
+
 
 @strawberry.type(description="A sign-in: a device or a browser that holds tokens of this account.")
 class SignIn:

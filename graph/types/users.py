@@ -7,17 +7,22 @@ from datetime import datetime
 import strawberry
 
 from domain import users
+from domain.endpoints import ENDPOINTS_MAX
 from domain.images import ImageSize
+from domain.keys import KEYS_MAX
 from domain.listings import Seller
 from domain.notifications import NotificationBox
+from domain.policy import ROWS_MAX
 from domain.sessions import SessionStatus
 from domain.transactions import TransactionType
 from domain.users import Channel, MailRhythm, NotificationKind, Role
 from domain.wallets import Wallet as WalletRecord
 from firestore.collections import NOTIFICATION_BOXES, PAYOUT_ACCOUNTS, SELLERS, WALLETS
+from firestore.legal import LISTED_MAX
 from graph.connection import Connection, connect, page_size, position_of, scope_of
 from graph.context import Context, Info
 from graph.enums import enum
+from graph.sizes import at_most
 from graph.types.agents import Agent
 from graph.types.badges import Achievement, EarnedBadge, achievements_of, badges_of
 from graph.types.endpoints import WebhookEndpoint
@@ -28,7 +33,7 @@ from graph.types.nodes import Node
 from graph.types.notifications import Notification
 from graph.types.payouts import Payout, PayoutAccount
 from graph.types.sessions import Session
-from graph.types.sign_ins import SignIn, sign_ins_of
+from graph.types.sign_ins import SIGN_INS_MAX, SignIn, sign_ins_of
 from graph.types.wallets import Transaction, Wallet
 
 enum(Role, "What a user may do by office; a moderator may not do what an admin may.")
@@ -100,7 +105,10 @@ class User(Node):
             rating_count=seller.rating_count,
         )
 
-    @strawberry.field(description="The latest first; none where the user's privacy preferences say so.")
+    @strawberry.field(
+        metadata=at_most(ROWS_MAX, reads=1),
+        description="The latest first; none where the user's privacy preferences say so.",
+    )
     async def badges(self, info: Info) -> list[EarnedBadge]:
         shown = await info.context.sees(self.record, users.shows_badges)
         return await badges_of(info.context, self.record.id) if shown else []
@@ -118,12 +126,12 @@ class User(Node):
 @strawberry.type(description="Where notifications of one kind go.")
 class NotificationPreference:
     kind: NotificationKind
-    channels: list[Channel]
+    channels: list[Channel] = strawberry.field(metadata=at_most(len(Channel)))
 
 
 @strawberry.type
 class Preferences:
-    notifications: list[NotificationPreference]
+    notifications: list[NotificationPreference] = strawberry.field(metadata=at_most(len(NotificationKind)))
     show_profile: bool
     show_badges: bool
     mail_rhythm: MailRhythm = strawberry.field(description=MAIL_RHYTHM)
@@ -192,7 +200,7 @@ class Viewer:
         page = await context.store.wallets.page_of_user(self.id, type, page_size(first), position)
         return connect(page, Transaction.of, context.desk.cursors, scope, after)
 
-    @strawberry.field(description="Those that are not revoked, the oldest first.")
+    @strawberry.field(metadata=at_most(KEYS_MAX), description="Those that are not revoked, the oldest first.")
     async def api_keys(self, info: Info) -> list[ApiKey]:
         return [ApiKey.of(record) for record in await info.context.store.keys.of_user(self.id)]
 
@@ -215,27 +223,32 @@ class Viewer:
     async def locale(self, info: Info) -> str | None:
         return (await info.context.user()).locale
 
-    @strawberry.field(description="In the order of their making.")
+    @strawberry.field(metadata=at_most(ENDPOINTS_MAX), description="In the order of their making.")
     async def webhook_endpoints(self, info: Info) -> list[WebhookEndpoint]:
         return [WebhookEndpoint.of(each) for each in await info.context.store.endpoints.of_user(self.id)]
 
-    @strawberry.field(description="The latest first.")
+    @strawberry.field(metadata=at_most(ROWS_MAX, reads=1), description="The latest first.")
     async def badges(self, info: Info) -> list[EarnedBadge]:
         return await badges_of(info.context, self.id)
 
-    @strawberry.field
+    @strawberry.field(metadata=at_most(ROWS_MAX, reads=1))
     async def achievements(self, info: Info) -> list[Achievement]:
         return await achievements_of(info.context, self.id)
 
-    @strawberry.field(description="Where this account is signed in, the last used first, at most 100.")
+    @strawberry.field(
+        metadata=at_most(SIGN_INS_MAX, reads=1),
+        description="Where this account is signed in, the last used first, at most 100.",
+    )
     async def sign_ins(self, info: Info) -> list[SignIn]:
         return await sign_ins_of(info.context)
 
-    @strawberry.field(description="All that was accepted, the newest first, at most 200.")
+    @strawberry.field(metadata=at_most(LISTED_MAX), description="All that was accepted, the newest first, at most 200.")
     async def legal_acceptances(self, info: Info) -> list[LegalAcceptance]:
         return [LegalAcceptance.of(record) for record in await info.context.store.legal.accepted(self.id)]
 
-    @strawberry.field(description="The documents whose version of today is not accepted yet.")
+    @strawberry.field(
+        metadata=at_most(ROWS_MAX), description="The documents whose version of today is not accepted yet."
+    )
     async def legal_due(self, info: Info) -> list[LegalDocument]:
         return [LegalDocument.of(document) for document in await info.context.store.legal.due(self.id)]
 

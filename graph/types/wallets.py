@@ -19,6 +19,7 @@ from firestore import statements
 from firestore.collections import SESSIONS, USERS
 from graph.context import Context, Info
 from graph.enums import enum
+from graph.sizes import at_most
 from graph.types.agents import Agent, agent_of
 from graph.types.nodes import Node
 from graph.types.receipts import Receipt
@@ -217,7 +218,7 @@ class WalletStatement:
     month: int
     opening: Balances
     closing: Balances
-    entries: list[StatementLine]
+    entries: list[StatementLine] = strawberry.field(metadata=at_most(statements.ENTRIES_MAX))
     csv: str
 
     @classmethod

@@ -20,6 +20,8 @@ from tantivy import FieldType, Occur, Query
 from domain.errors import Unavailable
 from domain.filters import ListingFilter
 from domain.search import (
+    FACET_VALUES_MAX,
+    FACETS,
     FUZZY_LETTERS_MIN,
     FacetCounts,
     Hit,
@@ -37,8 +39,6 @@ T = TypeVar("T")
 WAITING_MAX = 64  # searches and changes that wait for the one thread: at some milliseconds each, within a second
 PART_DOCUMENTS = 200  # changed at once: some 50 ms, between which searches come in
 HEAP_BYTES = 15_000_000  # the least that tantivy takes for its writer
-FACET_VALUES_MAX = 100  # of each facet, the most frequent: more than a client lists
-FACETS = ("game", "category", "rank", "type", "language")
 
 # What one word is worth: where it stands counts first, then how well it fits. A sum of them orders by relevance.
 EXACT = {"title": 12.0, "names": 9.0, "description": 6.0}

@@ -144,6 +144,7 @@ async def test_a_version_says_what_it_changed(market: Market) -> None:
         '[[achievements]]\nkey = "a"\nname = "A"\ndescription = "d"\nmetric = "LUCK"\ntarget = 1\n',
         '[[levels]]\ntitle = "B"\nhours = 2\n[[levels]]\ntitle = "A"\nhours = 1\n',
         '[[ranks]]\nrank = "GOLD"\nhours = 1\n',
+        51 * '[[legal]]\nname = "a"\nversion = "1"\ntitle = "A"\n',
     ],
 )
 def test_rules_that_make_no_sense_do_not_start(rows: str, tmp_path: Path) -> None:

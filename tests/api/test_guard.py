@@ -69,7 +69,10 @@ async def _key(market: Market) -> Person:
         ('{ agent(id: "x") { name owner { displayName } } }', 2),
         ("{ marketInsights { activeListings } }", 400),
         ("{ recommendedListings(first: 1) { __typename } }", 250),
-        ("{ a: exportReceipts }", 2_000),
+        ("{ listings(first: 2) { nodes { agent { badges { badge { totalAwarded } } } } } }", 2 + 2 + 2 + 2 * 50),
+        ("{ listings(first: 2) { nodes { featuredReviews { listing { id } } } } }", 2 + 2 * 3 + 2 * 3),
+        ("{ listings(first: 2) { nodes { tags categories } } }", 2),
+        ("{ dofPackages { sku } legalDocuments { name } }", 1 + 1),
     ],
 )
 async def test_t_g03_a_query_costs_what_the_backend_could_have_to_read(rig: Rig, query: str, requested: int) -> None:
@@ -82,6 +85,35 @@ async def test_t_z01_an_answer_tells_what_was_asked_for_and_never_what_was_read(
     assert answer["extensions"] == {"cost": {"requested": 100, "limit": 2_000}}
     refused = await market.guest.raw("{ nope }")
     assert "extensions" not in refused.json()
+
+
+async def test_a_list_without_first_costs_what_it_can_hold(market: Market) -> None:
+    """As many agents as usageAnalytics can name, each with a page of reviews, are more than a user may ask for."""
+    query = (
+        'query ($n: Int) { usageAnalytics(range: {from: "2026-02-01", to: "2026-02-28"}) {'
+        " byAgent { agent { listing { reviews(first: $n) { nodes { rating } } } } } } }"
+    )
+    error = await market.max.error(query, n=95)
+    assert error["extensions"] == {"code": "COST_LIMIT_EXCEEDED", "cost": 500 + 100 * 97, "limit": 10_000}
+    assert await cost(market.max, query, n=20) == (500 + 100 * 22, 10_000)
+
+
+async def test_receipts_are_taken_away_by_who_owns_them_one_file_a_minute(market: Market) -> None:
+    """The file may read 50,000 documents: it is let through alone, and counts in full."""
+    limit(market.rig)
+    file = "{ exportReceipts }"
+    for query in ("{ exportReceipts again: exportReceipts }", "{ exportReceipts viewer { email } }"):
+        assert (await market.max.error(query))["extensions"]["code"] == "COST_LIMIT_EXCEEDED"
+    limit(market.rig, guest=2 * REFUSED_UNITS)
+    told = [(await market.guest.error(file))["extensions"]["code"] for _ in range(3)]
+    assert told == ["UNAUTHENTICATED", "UNAUTHENTICATED", "RATE_LIMITED"]
+    assert await cost(market.max, file) == (50_000, 50_000)
+    assert await _outcome(market.max, "{ viewer { email } }") == "+"
+    refused = await market.max.error(file)
+    assert refused["extensions"]["code"] == "RATE_LIMITED"
+    assert 1 <= refused["extensions"]["retryAfterSeconds"] <= 120
+    assert await _outcome(market.max_bot, file) == "RATE_LIMITED"  # a key's units are its owner's
+    assert await _outcome(market.ada, file) == "+"
 
 
 @pytest.mark.parametrize("first", [-1, 0, 101])

@@ -244,7 +244,10 @@ async def test_every_field_of_every_type_is_answered(market: Market) -> None:
         for who in ("ada", "max", "cleo", "root"):
             if _expected(case.outcomes)[who] != "+":
                 continue
-            inside = select(_type(case), 1, () if who == "ada" and case.type_ == "Agent" else INSIDE)
+            hidden = frozenset() if who == "ada" and case.type_ == "Agent" else INSIDE
+            # A hundred agents with all badges of each are more than one answer holds.
+            dear = {"Agent.badges"} if case.field in ("earningsAnalytics", "usageAnalytics") else set()
+            inside = select(_type(case), 1, hidden | dear)
             chosen = f"{{ __typename ... on {case.type_} {inside} }}" if case.type_ else inside
             heard |= told(await _answered(getattr(market, who), f"{{ {case.field}{case.arguments(market)} {chosen} }}"))
     alike = select(roots.query_type.fields["recommendedListings"].type, 1, INSIDE)

@@ -131,6 +131,13 @@ def test_experience_is_whole_hours_with_a_title_the_most_first() -> None:
     assert progress.experience(made, ())[0] == ExperienceItem("Go", 50, "", 0, LATER)
 
 
+def test_experience_is_of_the_twenty_games_with_the_most_hours() -> None:
+    made = EMPTY
+    for number in range(30):
+        made = progress.play(made, (f"Game {number:02}",), 60 * (number + 1), NOW)
+    assert [item.hours for item in progress.experience(made, LEVELS)] == list(range(30, 10, -1))
+
+
 @STEADY
 @given(st.lists(st.tuples(st.sampled_from(["Chess", "Go", "chess"]), st.integers(1, 500)), max_size=30))
 def test_the_order_of_the_hires_does_not_matter(hires: list[tuple[str, int]]) -> None:
