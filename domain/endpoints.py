@@ -76,7 +76,6 @@ OF_NOTES: Mapping[str, WebhookEvent] = {
     "dof_sent": WebhookEvent.WALLET_DEBITED,
     "purchase_restored": WebhookEvent.WALLET_CREDITED,
     "purchase_reversed": WebhookEvent.WALLET_DEBITED,
-    "purchase_failed": WebhookEvent.PURCHASE_FAILED,
     "purchase_cancelled": WebhookEvent.PURCHASE_FAILED,
     "purchase_refunded": WebhookEvent.PURCHASE_FAILED,
     "purchase_rejected": WebhookEvent.PURCHASE_FAILED,

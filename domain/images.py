@@ -19,7 +19,6 @@ BYTES_MAX = 5_000_000  # a photograph of a telephone, at the quality that a pict
 UPLOAD_TTL = timedelta(minutes=10)  # time to send 5 MB over a slow line; a signed address lives no longer
 KEPT_AFTER = timedelta(days=1)  # a replaced picture is still named by pages that were read a moment ago
 CONTENT_TYPES = ("image/png", "image/jpeg", "image/webp")
-_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class ImagePurpose(StrEnum):

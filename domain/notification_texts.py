@@ -87,11 +87,6 @@ TEXTS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "es": ("Se han retirado DOF de tu monedero", "La tienda ha ajustado tu monedero: se han retirado {dof} DOF."),
         "de": ("DOF gingen von deinem Guthaben ab", "Der Store hat dein Guthaben berichtigt: {dof} DOF gingen ab."),
     },
-    "purchase_failed": {  # of notifications from before each cause had a text
-        "en": ("Your purchase failed", "A purchase was cancelled or refunded before it was credited."),
-        "es": ("Tu compra ha fallado", "Una compra se canceló o reembolsó antes de abonarse."),
-        "de": ("Dein Kauf ist fehlgeschlagen", "Ein Kauf wurde storniert oder erstattet, bevor er gutgeschrieben war."),
-    },
     "purchase_cancelled": {
         "en": ("Your purchase was cancelled", "A purchase was cancelled before it was credited: no DOF were added."),
         "es": ("Tu compra se canceló", "Una compra se canceló antes de abonarse: no se han añadido DOF."),

@@ -56,7 +56,7 @@ def count_rows(view: View, chosen: Plan, at_most: int | None) -> int:
 
 def _documents(view: View, stream: Stream, query: Query, overlay: dict[str, Message | None]) -> Keyed:
     """One alternative's documents with their sort keys."""
-    for document in _rows(view, stream, query):
+    for document in _rows(view, stream):
         if document.name in overlay:
             continue
         candidate = Candidate(document, tuple(document.name.split("/")[5:]))
@@ -76,7 +76,7 @@ def _within(query: Query, segments: tuple[str, ...], key: bytes) -> bool:
     return query.end is None or key < query.end.threshold
 
 
-def _rows(view: View, stream: Stream, query: Query) -> Iterator[Message]:
+def _rows(view: View, stream: Stream) -> Iterator[Message]:
     if not stream.sources:
         yield from view.by_path(stream.low, stream.high or b"")
     elif len(stream.sources) == 1:

@@ -44,12 +44,6 @@ def successor(prefix: bytes) -> bytes:
     return stem[:-1] + bytes([stem[-1] + 1])
 
 
-def component(value: Message, *, descending: bool = False) -> bytes:
-    """A value as part of an index key: cut to the indexed length, complemented for a descending field."""
-    key = encode(value)[:INDEXED_BYTES_MAX]
-    return complement(key) if descending else key
-
-
 def bracket(encoded: bytes) -> tuple[bytes, bytes]:
     """Lowest and highest type tag of the values that an inequality with this value compares."""
     tag = encoded[:1]

@@ -204,13 +204,6 @@ class Agents:
         )
         return AGENT_VERSIONS.decode(found[0]) if found else None
 
-    async def version(self, agent_id: str, version: int) -> AgentVersion | None:
-        """One version of an agent's configuration. One RPC. Only its owner may be shown it."""
-        if not (is_id(agent_id, Kind.AGENT) and 1 <= version <= VERSION_MAX):
-            return None
-        (found,) = await self._backend.get_many([AGENT_VERSIONS.at(version_id(agent_id, version))])
-        return None if found is None else AGENT_VERSIONS.decode(found)
-
     async def _revise(
         self, viewer_id: str, expected: Expected, revise: Callable[[Agent], Revision], now: datetime
     ) -> Agent:

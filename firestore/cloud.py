@@ -85,8 +85,8 @@ class _Line:
 class CloudBackend:
     """A `Backend` over one channel, which is made at the first verb, on the loop that runs then.
 
-    `emulator_host` is `host:port` of a local Firestore. Without it the credentials are those given, or Google's default
-    ones. `deadline_seconds` is a verb's, with all its tries; the answer comes 0.1 s later at most.
+    `emulator_host` is `host:port` of a local Firestore. Without it the credentials are Google's default ones.
+    `deadline_seconds` is a verb's, with all its tries; the answer comes 0.1 s later at most.
     """
 
     def __init__(
@@ -95,14 +95,13 @@ class CloudBackend:
         database: str = "(default)",
         *,
         emulator_host: str | None = None,
-        credentials: Any = None,
         deadline_seconds: float = 1.8,
     ) -> None:
         self._database = f"projects/{project}/databases/{database}"
         self._parent = f"{self._database}/documents"
         self._prefix = f"{self._parent}/"
         self._emulator_host = emulator_host
-        self._credentials = credentials
+        self._credentials: Any = None
         self._deadline_seconds = deadline_seconds
         self._line: _Line | None = None
         self._connecting: asyncio.Task[_Line] | None = None

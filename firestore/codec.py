@@ -87,13 +87,6 @@ def encode_document(message: Any, data: Mapping[str, Value]) -> None:
         encode_into(fields[name], value, name)
 
 
-def encode_value(value: Value) -> Any:
-    """One value as a message, for filters and cursors."""
-    message = ValueMessage()
-    encode_into(message, value, "value")
-    return message
-
-
 def encode_into(message: Any, value: Value, where: str, depth: int = 0) -> None:
     """Set the message to the value; `where` names it in errors."""
     kind = type(value)

@@ -44,11 +44,6 @@ class Receipts:
         proven = iter(await self._prove([each for each in found if each is not None]))
         return [None if each is None else next(proven) for each in found]
 
-    async def receipt_of(self, entry_id: str, user_id: str) -> Receipt | None:
-        """One user's receipt of one entry, as `get_many` gives it."""
-        (receipt,) = await self.get_many([(entry_id, user_id)])
-        return receipt
-
     async def export(self, user_id: str) -> dict[str, Any]:
         """The user's receipts as the values of a JSON file, newest first, with the digests that they hang on (see
         domain/receipt_files.py). At most the newest 20,000 entries. Five RPCs for each hundred."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,7 +19,7 @@ from firestore.collections import LISTINGS, REVIEWS, SELLERS, SESSIONS, USERS, V
 from firestore.commit import Commits, Tx
 from firestore.notifications import notice
 from firestore.outbox import row
-from firestore.paging import Page, Position, fetch, read_page
+from firestore.paging import Page, Position, read_page
 from firestore.topics import ANNOUNCE
 
 
@@ -152,10 +151,6 @@ class Reviews:
             return after
 
         return await self._commits.run(body)
-
-    async def get_many(self, ids: Sequence[str]) -> list[Review | None]:
-        """In the order of the ids. One RPC."""
-        return await fetch(self._backend, REVIEWS, Kind.REVIEW, ids)
 
     async def page_of_listing(self, listing_id: str, first: int, after: Position | None) -> Page[Review]:
         """A listing's reviews, newest first. One RPC. Whether the listing may be seen is asked before."""

@@ -330,11 +330,6 @@ class Sessions:
 
         return await self._commits.run(body)
 
-    async def get_many(self, session_ids: list[str]) -> list[Session | None]:
-        """Sessions in the order of the ids. One RPC."""
-        found = await self._backend.get_many([SESSIONS.at(each) for each in session_ids])
-        return [None if each is None else SESSIONS.decode(each) for each in found]
-
     async def unsettled(self, user_id: str) -> list[Session]:
         """The user's sessions that are not settled: those that run, and those that wait for their end. One RPC."""
         filters = (Filter("hirer_id", "==", user_id), Filter("settled", "==", False))

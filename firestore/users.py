@@ -9,10 +9,9 @@ from datetime import datetime
 from domain import users
 from domain.errors import BadCredentials, NotFound
 from domain.ids import Kind, is_id
-from domain.listings import Seller
 from domain.users import PreferencesChange, ProfileChange, Role, User
-from firestore.backend import Backend, Filter, Query
-from firestore.collections import SELLERS, USERS
+from firestore.backend import Backend
+from firestore.collections import USERS
 from firestore.commit import Commits, Tx
 from firestore.paging import fetch
 from firestore.pictures import drop
@@ -61,17 +60,6 @@ class Users:
     async def get_many(self, ids: Sequence[str]) -> list[User | None]:
         """In the order of the ids. One RPC."""
         return await fetch(self._backend, USERS, Kind.USER, ids)
-
-    async def sellers(self, ids: Sequence[str]) -> list[Seller]:
-        """The users' figures as sellers, in the order of the ids; who never sold has none. One RPC."""
-        found = await fetch(self._backend, SELLERS, Kind.USER, ids)
-        return [seller or Seller(one) for one, seller in zip(ids, found, strict=True)]
-
-    async def find_by_verified_email(self, email: str) -> User | None:
-        """The one user with this address, spelled as stored, if it is verified; None where two claim it. One RPC."""
-        filters = (Filter("email", "==", email), Filter("email_verified", "==", True))
-        found = await self._backend.query(Query(USERS.name, filters, limit=2))
-        return USERS.decode(found[0]) if len(found) == 1 else None
 
     async def update_profile(self, viewer_id: str, wish: ProfileChange, now: datetime) -> User:
         """Raises NotFound, BadInput."""

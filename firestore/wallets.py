@@ -171,11 +171,6 @@ class Wallets:
 
         return await self._commits.run(body, lane=user_id)
 
-    async def transactions(self, transaction_ids: list[str]) -> list[Transaction | None]:
-        """Transactions in the order of the ids. One RPC."""
-        found = await self._backend.get_many([TRANSACTIONS.at(each) for each in transaction_ids])
-        return [None if each is None else TRANSACTIONS.decode(each) for each in found]
-
     async def page_of_user(
         self, user_id: str, kind: TransactionType | None, first: int, after: Position | None
     ) -> Page[Transaction]:

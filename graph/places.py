@@ -8,6 +8,7 @@ from graph.limits import SocketLimits
 
 # Clients of a closing process come back within this time, each at its own moment.
 RETRY_MILLISECONDS = range(500, 10_000)
+CLOSE_SECONDS = 10.0  # for those who do not answer to that: as long as the server itself waits for a connection's end
 
 
 class Places:

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from domain.errors import Unauthenticated, Unavailable
 from graph.execution import Execution, Pushed
 from graph.operations import Answer, OperationContext
-from graph.places import RETRY_MILLISECONDS, Places
+from graph.places import CLOSE_SECONDS, RETRY_MILLISECONDS, Places
 from graph.requests import GraphQLRequest
 
 log = logging.getLogger(__name__)
@@ -67,12 +67,12 @@ class StreamDoor:
             answers = _one(outcome) if isinstance(outcome, dict) else outcome
             return _Stream(self, answers, context, place.pop_all())
 
-    async def close_all(self, *, timeout_seconds: float = 10.0) -> int:
+    async def close_all(self) -> int:
         """Shutdown: ends every stream with a hint when to come back; returns how many are left."""
         self.places.closing = True
         self.closing.set()
         if self._streams:
-            await asyncio.wait(self._streams, timeout=timeout_seconds)
+            await asyncio.wait(self._streams, timeout=CLOSE_SECONDS)
         return len(self._streams)
 
     @asynccontextmanager

@@ -25,7 +25,7 @@ from graph.execution import Execution, Pushed
 from graph.http import origin_is_welcome
 from graph.limits import TokenBucket
 from graph.operations import Answer, OperationContext
-from graph.places import RETRY_MILLISECONDS, Places
+from graph.places import CLOSE_SECONDS, RETRY_MILLISECONDS, Places
 from graph.requests import GraphQLRequest, MalformedRequest, decode_json
 from graph.send_queue import SendQueue, Stopped
 from integrations.tracing import entry
@@ -99,7 +99,7 @@ class SocketDoor:
             if not self._sockets:
                 self._empty.set()
 
-    async def close_all(self, *, timeout_seconds: float = 10.0) -> int:
+    async def close_all(self) -> int:
         """Shutdown: closes every socket with 1012 and a retry hint, refuses new ones; returns how many are left.
 
         The reason is `retry-after-ms=<n>`, another `n` for each, so that clients do not return as one.
@@ -110,7 +110,7 @@ class SocketDoor:
         if self._sockets:
             self._empty.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), timeout_seconds)
+                await asyncio.wait_for(self._empty.wait(), CLOSE_SECONDS)
         return len(self._sockets)
 
     def _refusal(self, websocket: WebSocket, address: str) -> tuple[int, str] | None:

@@ -6,15 +6,12 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 
 from domain.errors import Unavailable
 from integrations.services import Mail, MessageRejected, Push
-
-if TYPE_CHECKING:
-    import google.auth.credentials
 
 DEADLINE_SECONDS = 5.0  # a mail is handed over by a task, which nobody waits for
 TOKENS_MAX = 500  # FCM's bound for one call; a user has ten devices at most
@@ -68,12 +65,12 @@ class FcmPush:
     A push that is sent twice replaces itself on the device: each carries its notification's id as its collapse key.
     """
 
-    def __init__(self, project_id: str, credentials: google.auth.credentials.Credentials | None = None) -> None:
+    def __init__(self, project_id: str) -> None:
         import firebase_admin
 
         # A name of its own keeps this app apart from the identity gateway's.
         self._app = firebase_admin.initialize_app(  # type: ignore[no-untyped-call]
-            credentials, {"projectId": project_id, "httpTimeout": DEADLINE_SECONDS}, f"jiga-push-{secrets.token_hex(8)}"
+            None, {"projectId": project_id, "httpTimeout": DEADLINE_SECONDS}, f"jiga-push-{secrets.token_hex(8)}"
         )
         self._threads = ThreadPoolExecutor(THREADS, "push")
         self._closed = False

@@ -147,8 +147,6 @@ class TaskCaller(Protocol):
 Deliver = Callable[[str, str, Mapping[str, str]], Awaitable[bool]]
 """Runs one task, given its name, its outbox row's id and its arguments; False or an exception asks for another try."""
 
-OrderParser = Callable[[bytes], OrderFacts]
-
 
 @dataclass(frozen=True, slots=True)
 class PayoutAccount:

@@ -32,9 +32,8 @@ mutation Subscribe($topic: WebhookSubscriptionTopic!, $subscription: WebhookSubs
 
 @dataclass(frozen=True, slots=True)
 class Subscribed:
-    """Topics that were subscribed already, that are now, and why others are not; `failed` by topic."""
+    """Topics that are subscribed now and were not before, and why others are not; `failed` by topic."""
 
-    present: tuple[str, ...]
     created: tuple[str, ...]
     failed: dict[str, str]
 
@@ -64,7 +63,7 @@ class ShopifySubscriptions:
                 created.append(topic)
             else:
                 failed[topic] = problem
-        return Subscribed(tuple(topic for topic in TOPICS if topic in whole), tuple(created), failed)
+        return Subscribed(tuple(created), failed)
 
     async def _subscribe(self, topic: str, url: str) -> str | None:
         """Why it did not work, or None."""

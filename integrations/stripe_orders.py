@@ -54,12 +54,10 @@ class StripeOrders:
         api: StripeApi,
         *,
         clock: Callable[[], datetime],
-        shop: str = SHOP,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._api = api
         self._clock = clock
-        self._shop = shop
         self._pause = pause
 
     async def orders(self, since: datetime, until: datetime) -> AsyncIterator[OrderFacts]:
@@ -82,8 +80,8 @@ class StripeOrders:
         """The facts of what was made in one slice. Each kind by itself: their order does not matter to an order."""
         kinds: tuple[tuple[_List, _Read], ...] = (
             (self._api.v1.checkout.sessions.list_async, self._session),
-            (self._api.v1.refunds.list_async, lambda told: read_refund(told, self._shop, self._api.is_test)),
-            (self._api.v1.disputes.list_async, lambda told: read_dispute(told, self._shop, self._api.is_test)),
+            (self._api.v1.refunds.list_async, lambda told: read_refund(told, SHOP, self._api.is_test)),
+            (self._api.v1.disputes.list_async, lambda told: read_dispute(told, SHOP, self._api.is_test)),
         )
         found = []
         for list_them, read in kinds:
@@ -94,12 +92,12 @@ class StripeOrders:
         return [facts for _, facts in sorted(found, key=lambda both: both[0] if type(both[0]) is int else start)]
 
     def _event(self, event: Mapping[str, object]) -> OrderFacts | None:
-        told = event_of(event, shop=self._shop).told
+        told = event_of(event, shop=SHOP).told
         return told if isinstance(told, OrderFacts) and told.reports else None
 
     def _session(self, session: Mapping[str, object]) -> OrderFacts | None:
         expired = session.get("status") == "expired"
-        facts = (read_dead_session if expired else read_session)(session, self._shop, self._api.is_test)
+        facts = (read_dead_session if expired else read_session)(session, SHOP, self._api.is_test)
         return facts if facts.reports else None
 
     def _read(self, told: Mapping[str, object], read: _Read) -> OrderFacts | None:

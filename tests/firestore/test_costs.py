@@ -12,6 +12,7 @@ from domain.money import ZERO, Dof
 from domain.pricing import HireUnit
 from domain.purchases import Rail
 from domain.sessions import SessionType
+from firestore.collections import SESSIONS, WALLETS
 from firestore.counting import CountingBackend
 from firestore.memory import MemoryBackend
 from firestore.sessions import Start, Usage
@@ -190,7 +191,7 @@ async def test_readings(world: Priced) -> None:
         world.store.wallets.earned(MAX),
         world.store.wallets.page_of_user(MAX, None, 20, None),
         world.store.sessions.page_of_hirer(MAX, None, 20, None),
-        world.store.sessions.get_many([make.session().id]),
+        world.store.read([(SESSIONS, make.session().id), (WALLETS, MAX)]),
         world.store.topics.head("listing:x"),
     ):
         with world.cost() as cost:

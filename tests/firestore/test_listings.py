@@ -289,7 +289,6 @@ async def test_the_other_lists_have_their_indexes_too(market: Market) -> None:
     assert [one.id for one in (await market.agents.page_of_owner(ADA, 10, None)).nodes] == [NOVA]
     assert (await market.agents.versions(NOVA, 10, None)).nodes == ()
     assert (await market.reviews.page_of_listing(a_listing().id, 10, None)).nodes == ()
-    assert await market.users.find_by_verified_email("ada@jiga.test") == a_user("ada")
     assert (await market.agents.delete(ADA, NOVA, LATER)).deleted_at == LATER
 
 

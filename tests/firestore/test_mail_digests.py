@@ -105,7 +105,7 @@ async def test_what_cannot_wait_is_mailed_at_once(world: World) -> None:
     told = await tell(
         world,
         (Kinds.ACCOUNT, "role_changed", 1),
-        (Kinds.PURCHASES, "purchase_failed", 2),
+        (Kinds.PURCHASES, "purchase_cancelled", 2),
         (Kinds.EARNINGS, "payout_failed", 3),
         (Kinds.SESSIONS, "session_low", 4),
     )

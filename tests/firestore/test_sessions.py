@@ -651,7 +651,8 @@ async def test_sessions_of_a_hirer_by_page(anywhere: World) -> None:
     running = await anywhere.store.sessions.page_of_hirer(MAX, SessionStatus.ACTIVE, 9, None)
     assert len(running.nodes) == 4
     assert (await anywhere.store.sessions.page_of_hirer(EVE, None, 9, None)).nodes == ()
-    assert await anywhere.store.sessions.get_many([made[0].id, make.session().id]) == [made[0], None]
+    read = await anywhere.store.read([(SESSIONS, made[0].id), (SESSIONS, make.session().id)])
+    assert read == [made[0], None]
 
 
 def test_the_transaction_of_a_session_is_known_before_it_is_read() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from domain.errors import BadInput, NotFound
-from domain.listings import Seller
 from domain.users import (
     Channel,
     MailRhythm,
@@ -16,7 +15,6 @@ from domain.users import (
     Role,
     User,
 )
-from firestore.collections import SELLERS
 from firestore.users import Users
 from tests.firestore.market import Market
 from tests.nouns import ADA, HOUR, MAX, NOW, a_user
@@ -77,28 +75,9 @@ async def test_a_refused_profile_changes_nothing() -> None:
     assert await market.users.get_many([ADA]) == [ada]
 
 
-async def test_only_a_verified_address_of_one_user_finds_it() -> None:
-    market = Market()
-    ada = await register(market.users, "ada")
-    await register(market.users, "eve", verified=False)
-    with market.costs(rpcs=1, writes=0):
-        assert await market.users.find_by_verified_email("ada@jiga.test") == ada
-    assert await market.users.find_by_verified_email("ADA@jiga.test") is None
-    assert await market.users.find_by_verified_email("eve@jiga.test") is None
-    await register(market.users, "twin", email="ada@jiga.test")
-    assert await market.users.find_by_verified_email("ada@jiga.test") is None
-
-
 async def test_whoever_runs_the_store_makes_the_first_admin() -> None:
     market = Market()
     await register(market.users, "max")
     assert (await market.users.set_role(MAX, Role.ADMIN, LATER)).role is Role.ADMIN
     with pytest.raises(NotFound):
         await market.users.set_role(a_user("nobody").id, Role.ADMIN, LATER)
-
-
-async def test_who_never_sold_has_no_figures() -> None:
-    market = Market()
-    await market.store(SELLERS, Seller(ADA, 3, 9, 2))
-    with market.costs(rpcs=1, writes=0):
-        assert await market.users.sellers([MAX, ADA]) == [Seller(MAX), Seller(ADA, 3, 9, 2)]

@@ -26,7 +26,7 @@ from domain.money import DOF_MAX, ZERO, Dof
 from domain.transactions import Transaction, TransactionStatus, TransactionType
 from domain.wallets import Wallet
 from firestore.backend import Backend
-from firestore.collections import ENTRIES, USERS, WALLETS
+from firestore.collections import ENTRIES, TRANSACTIONS, USERS, WALLETS
 from firestore.memory import MemoryBackend
 from tests import make
 from tests.make import MINUTE, NOW, World, user_id
@@ -242,4 +242,5 @@ async def test_transactions_by_page_and_kind(anywhere: World) -> None:
     assert ([each.created_at for each in rest.nodes], rest.has_next_page) == ([NOW], False)
     every: Any = await page_of(MAX, None, 9, None)
     assert sorted(each.amount for each in every.nodes) == [-5, 10, 10, 10, 10]
-    assert await anywhere.store.wallets.transactions([page.nodes[0].id, "txn_x"]) == [page.nodes[0], None]
+    read = await anywhere.store.read([(TRANSACTIONS, page.nodes[0].id), (TRANSACTIONS, "txn_x")])
+    assert read == [page.nodes[0], None]

@@ -14,6 +14,7 @@ from domain.pricing import HireUnit, SessionConfiguration
 from domain.purchases import Rail
 from domain.reviews import ReviewWish
 from domain.sessions import SessionType
+from firestore.collections import REVIEWS
 from firestore.sessions import Hire, Start, Usage
 from tests.nouns import an_offer, user_id
 from tests.simulator.wire import Killed
@@ -285,9 +286,9 @@ class Scribe:
         wish = ReviewWish(self.world.rng.randint(1, 5), "Good company.")
 
         async def ask(process: Process) -> Any:
-            known = await process.store.reviews.get_many([derived_id(Kind.REVIEW, session_id)])
-            if known[0] is not None:
-                return known[0]
+            (known,) = await process.store.read([(REVIEWS, derived_id(Kind.REVIEW, session_id))])
+            if known is not None:
+                return known
             return await process.store.reviews.submit(user_id(name), session_id, wish, process.clock())
 
         return self._add(
