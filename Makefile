@@ -10,6 +10,10 @@ PINS := pyproject.toml constraints.txt
 WORKERS ?= 2
 N ?= 1000
 
+# Containers set it to stay small. Here it makes each store and emulator that a test starts compile all modules anew, a
+# third of a second; what is written is ignored by git, and `make clean` takes it away.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
