@@ -17,13 +17,11 @@ import msgspec
 
 from domain.errors import Unavailable
 from integrations.credentials import CLOCK_SKEW_SECONDS, DEADLINE_SECONDS, is_token
+from integrations.public_keys import FETCH_SECONDS, NoKeys, PublicKeys
 
 ORIGIN = "https://firebaseappcheck.googleapis.com"
 ALGORITHM = "RS256"
 KEYS_FRESH_SECONDS = 6 * 3600  # Firebase, "Verify App Check tokens from a custom backend": keep keys no longer
-KEYS_STALE_SECONDS = 24 * 3600  # while they cannot be fetched, those of the last day still serve (T-A06)
-KEYS_RETRY_SECONDS = 60  # a flood of made-up key ids, or a dead network, costs one fetch a minute
-KEYS_FETCH_SECONDS = 1.5  # leaves time to verify with cached keys inside the deadline
 
 
 class FirebaseAppCheck:
@@ -47,12 +45,8 @@ class FirebaseAppCheck:
         self._apps = frozenset(apps)
         self._clock = clock
         self._keys_url = keys_url
-        self._seconds = seconds
-        self._http = httpx.AsyncClient(timeout=KEYS_FETCH_SECONDS)
-        self._keys: Mapping[str | None, jwt.PyJWK] = {}
-        self._fetched_at: float | None = None
-        self._tried_at: float | None = None
-        self._fetching = asyncio.Lock()
+        self._http = httpx.AsyncClient(timeout=FETCH_SECONDS)
+        self._keys = PublicKeys("App Check", self._fetch, fresh_seconds=KEYS_FRESH_SECONDS, seconds=seconds)
 
     async def verify(self, token: str) -> bool:
         """Whether Firebase signed the token for one of the apps, and it holds now. Raises Unavailable."""
@@ -61,9 +55,9 @@ class FirebaseAppCheck:
             return False
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                key = await self._key(key_id)
-        except TimeoutError:
-            raise _unavailable("no answer in time") from None
+                key = await self._keys.get(key_id)
+        except (NoKeys, TimeoutError):  # what the libraries say may quote a token
+            raise Unavailable("Apps cannot be told from others now: try again in a moment.") from None
         claims = None if key is None else _claims(token, key)
         now = self._clock().timestamp()
         return (
@@ -78,35 +72,10 @@ class FirebaseAppCheck:
         """Let go of the connection. Closing twice is fine."""
         await self._http.aclose()
 
-    async def _key(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of this id, None where Firebase has none. Keys that are old, or lack this one, are fetched anew."""
-        if self._age() < (KEYS_STALE_SECONDS if self._fetching.locked() else KEYS_FRESH_SECONDS):
-            known = self._keys.get(key_id)
-            if known is not None:  # whoever brings a known key does not wait for the fetch that another one began
-                return known
-        async with self._fetching:  # one fetch at a time, however many requests wait for it
-            now, age = self._seconds(), self._age()
-            wanted = age >= KEYS_FRESH_SECONDS or key_id not in self._keys
-            rested = self._tried_at is None or now - self._tried_at >= KEYS_RETRY_SECONDS
-            if wanted and (rested or age >= KEYS_STALE_SECONDS):
-                self._tried_at = now
-                try:
-                    async with asyncio.timeout(KEYS_FETCH_SECONDS):  # httpx bounds each step, not their sum
-                        self._keys = await self._fetch()
-                    self._fetched_at = now
-                except Exception as fault:
-                    if age >= KEYS_STALE_SECONDS:
-                        raise _unavailable(type(fault).__name__) from None
-            return self._keys.get(key_id)
-
-    def _age(self) -> float:
-        """How old the keys are, in seconds; beyond all use where there are none."""
-        return KEYS_STALE_SECONDS if self._fetched_at is None else self._seconds() - self._fetched_at
-
-    async def _fetch(self) -> Mapping[str | None, jwt.PyJWK]:
+    async def _fetch(self) -> Mapping[str, jwt.PyJWK]:
         answer = await self._http.get(self._keys_url)
         answer.raise_for_status()
-        return {key.key_id: key for key in jwt.PyJWKSet.from_json(answer.text).keys}
+        return {key.key_id: key for key in jwt.PyJWKSet.from_json(answer.text).keys if key.key_id is not None}
 
 
 class _Claims(msgspec.Struct):
@@ -137,8 +106,3 @@ def _claims(token: str, key: jwt.PyJWK) -> _Claims | None:
         return msgspec.json.decode(jwt.PyJWS().decode(token, key, [ALGORITHM]), type=_Claims)
     except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, TypeError, RecursionError):
         return None
-
-
-def _unavailable(why: str) -> Unavailable:
-    """`why` is a word of ours: what the libraries say may quote a token."""
-    return Unavailable(f"Apps cannot be told from others now ({why}): try again in a moment.")

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from domain.errors import Unavailable
+from integrations.public_keys import FETCH_SECONDS, NoKeys, PublicKeys
 
 if TYPE_CHECKING:
     from google.cloud.tasks_v2 import CloudTasksAsyncClient, CreateTaskRequest
@@ -26,9 +27,6 @@ DISPATCH_DEADLINE_SECONDS = 60  # a handler does one commit; Cloud Tasks allows 
 
 CERTS_URL = "https://www.googleapis.com/oauth2/v1/certs"
 CERTS_FRESH_SECONDS = 3600  # Google publishes a key a day before it signs with it
-CERTS_STALE_SECONDS = 24 * 3600  # while Google's keys cannot be fetched, those of the last day still serve (T-A06)
-CERTS_RETRY_SECONDS = 60  # a flood of made-up key ids, or a dead network, costs one fetch a minute
-CERTS_FETCH_SECONDS = 1.5  # leaves time to verify with cached keys inside the deadline
 TOKEN_CHARACTERS_MAX = 4096  # Google's are about 1,000
 CLOCK_SKEW_SECONDS = 10
 ISSUERS = frozenset({"accounts.google.com", "https://accounts.google.com"})
@@ -151,7 +149,7 @@ async def google_certs() -> Mapping[str, str]:
     """Google's public keys, fetched now."""
     import httpx
 
-    async with httpx.AsyncClient(timeout=CERTS_FETCH_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=FETCH_SECONDS) as client:
         answer = await client.get(CERTS_URL)
         answer.raise_for_status()
         return {str(key_id): str(pem) for key_id, pem in answer.json().items()}
@@ -178,12 +176,7 @@ class OidcCaller:
             )
         self._audience = audience
         self._service_account = service_account
-        self._fetch_certs = fetch_certs
-        self._clock = clock
-        self._certs: Mapping[str, str] = {}
-        self._fetched_at: float | None = None
-        self._tried_at: float | None = None
-        self._fetching = asyncio.Lock()
+        self._certs = PublicKeys("Google", fetch_certs, fresh_seconds=CERTS_FRESH_SECONDS, seconds=clock)
 
     async def verify(self, headers: Mapping[str, str]) -> bool:
         """Whether our queue calls. Raises Unavailable, within 2 s, when there are no keys to tell by: never open."""
@@ -193,35 +186,19 @@ class OidcCaller:
             return False
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                certs = await self._certs_with(key_id)
-                claims = await asyncio.to_thread(_claims, token, certs, self._audience)
-        except TimeoutError as error:
-            raise Unavailable("Google's public keys did not arrive in time: the queue will try again.") from error
+                cert = await self._certs.get(key_id)
+                if cert is None:
+                    return False
+                claims = await asyncio.to_thread(_claims, token, {key_id: cert}, self._audience)
+        except (NoKeys, TimeoutError) as error:
+            raise Unavailable(
+                "Google's public keys cannot be fetched: check the way out to www.googleapis.com."
+            ) from error
         return (
             claims.get("iss") in ISSUERS
             and claims.get("email") == self._service_account
             and claims.get("email_verified") is True
         )
-
-    async def _certs_with(self, key_id: str) -> Mapping[str, str]:
-        """The cached keys; fetched anew when they are old, or when the token names a key that they lack."""
-        async with self._fetching:  # one fetch at a time, however many requests wait for it
-            now = self._clock()
-            age = now - self._fetched_at if self._fetched_at is not None else CERTS_STALE_SECONDS
-            wanted = age >= CERTS_FRESH_SECONDS or key_id not in self._certs
-            rested = self._tried_at is None or now - self._tried_at >= CERTS_RETRY_SECONDS
-            if wanted and (rested or age >= CERTS_STALE_SECONDS):
-                self._tried_at = now
-                try:
-                    async with asyncio.timeout(CERTS_FETCH_SECONDS):
-                        self._certs = await self._fetch_certs()
-                    self._fetched_at = now
-                except Exception as error:
-                    if age >= CERTS_STALE_SECONDS:
-                        raise Unavailable(
-                            "Google's public keys cannot be fetched: check the way out to www.googleapis.com."
-                        ) from error
-            return self._certs
 
 
 def _bearer_token(headers: Mapping[str, str]) -> str | None:
@@ -244,7 +221,7 @@ def _key_id(token: str) -> str | None:
 
 
 def _claims(token: str, certs: Mapping[str, str], audience: str) -> Mapping[str, object]:
-    """The claims of a token that is signed with one of the keys, in time, and for the audience; none for any other."""
+    """The claims of a token that is signed with its key, in time, and for the audience; none for any other."""
     from google.auth import jwt
     from google.auth.exceptions import GoogleAuthError
 

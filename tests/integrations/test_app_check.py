@@ -242,7 +242,7 @@ async def test_t_a06_keys_that_hang_end_in_unavailable(subject: Subject) -> None
 async def test_who_brings_a_known_key_does_not_wait_for_another_s_fetch(subject: Subject) -> None:
     assert await subject.takes(token())
     subject.seconds += 24 * 3_600 - 1
-    async with subject.gateway._fetching:  # as long as a fetch hangs
+    async with subject.gateway._keys._fetching:  # as long as a fetch hangs
         assert await subject.takes(token())
         with pytest.raises(Unavailable):  # whoever brings another waits, and not for ever
             await subject.takes(token("k2"))
