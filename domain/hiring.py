@@ -9,7 +9,7 @@ from domain import pricing
 from domain.agents import Agent
 from domain.errors import BadInput, NotAvailable, NotFound, NotHirable, SelfDealing, SessionOver
 from domain.ids import Kind, derived_id
-from domain.listings import PUBLIC, Listing, ListingStatus, visible_to
+from domain.listings import PUBLIC, Listing, ListingStatus, visible_to, way_back
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.pricing import HireUnit, Leg, Pricing, Quote, SessionConfiguration
 from domain.revenue import ALL_TO_PLATFORM, Shares
@@ -35,7 +35,10 @@ def require_offered(listing: Listing | None, viewer_id: str | None, asked: str =
     if listing is None or not visible_to(listing, viewer):
         raise NotFound(asked)
     if listing.status not in PUBLIC:
-        raise NotHirable(f"The listing is {listing.status}: only a published one can be hired.")
+        raise NotHirable(
+            f"The listing is {listing.status}, and only one on offer can be hired: find another with searchListings, "
+            f"or bring this one back with {way_back(listing)}, if it is yours."
+        )
     if listing.status is ListingStatus.PAUSED:
         raise NotAvailable("Its owner has paused this listing: try again later, or choose another one.")
     return listing

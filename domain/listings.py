@@ -264,16 +264,24 @@ def _describing(listing: Listing, agent: Agent) -> Listing:
 def pause(listing: Listing, now: datetime) -> Listing:
     """Take no new hires for a while. Raises Conflict unless it is on offer."""
     if listing.status not in PUBLIC:
-        raise Conflict(f"The listing is {listing.status}, and only one on offer can be paused.")
+        raise Conflict(
+            f"The listing is {listing.status}, and only one on offer can be paused: use {way_back(listing)}."
+        )
     return revised(listing, replace(listing, status=ListingStatus.PAUSED), now)
 
 
 def resume(listing: Listing, now: datetime) -> Listing:
     """Take hires again. Raises Conflict unless it is on offer: what a moderator holds back, its owner cannot resume."""
     if listing.status not in PUBLIC:
-        way = "appealListing" if listing.status in MODERATED else "publishAgent"
-        raise Conflict(f"The listing is {listing.status}, and only a paused one can be resumed: use {way}.")
+        raise Conflict(
+            f"The listing is {listing.status}, and only a paused one can be resumed: use {way_back(listing)}."
+        )
     return revised(listing, replace(listing, status=ListingStatus.ACTIVE), now)
+
+
+def way_back(listing: Listing) -> str:
+    """The mutation by which its owner brings it back on offer, or asks a moderator to."""
+    return "appealListing" if listing.status in MODERATED else "publishAgent"
 
 
 def unpublish(listing: Listing, now: datetime) -> Listing:

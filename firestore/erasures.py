@@ -74,7 +74,7 @@ class Erasures:
         async def body(tx: Tx) -> Erasure:
             user, known = await self._read(tx, viewer_id)
             if user is None:
-                raise Unauthenticated("This account is no longer there.")
+                raise Unauthenticated("This account is no longer there: sign up again.")
             if known is not None and user.erased_at is not None:
                 return known
             erasure.require_erasable(wallet_of(tx, viewer_id), await self._affairs(tx, viewer_id), forfeit)

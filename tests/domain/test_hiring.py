@@ -42,6 +42,14 @@ def test_a_listing_that_takes_no_hires(status: ListingStatus, viewer: str | None
         hiring.require_offered(listing(status=status), viewer)
 
 
+@pytest.mark.parametrize(
+    ("status", "way"), [(ListingStatus.UNPUBLISHED, "publishAgent"), (ListingStatus.SUSPENDED, "appealListing")]
+)
+def test_an_owner_hears_how_a_listing_takes_hires_again(status: ListingStatus, way: str) -> None:
+    with pytest.raises(NotHirable, match=f"another with searchListings, or bring this one back with {way}"):
+        hiring.require_offered(listing(status=status), ADA)
+
+
 def test_a_listing_that_does() -> None:
     offered = listing()
     assert hiring.require_offered(offered, None) == hiring.require_offered(offered, MAX) == offered
