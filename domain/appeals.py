@@ -13,7 +13,7 @@ from domain.ids import Kind, derived_id
 from domain.listings import MODERATED, Listing, ListingStatus, require_owned
 from domain.users import REASON_CHARACTERS_MAX
 
-TEXT_CHARACTERS_MAX = 2_000
+TEXT_CHARACTERS_MAX = 2_000  # a page: somebody has to read each one
 
 
 class AppealState(StrEnum):

@@ -15,9 +15,10 @@ from domain.pricing import Pricing
 from domain.texts import fold
 from domain.users import User, Viewer
 
-TITLE_CHARACTERS_MAX = 120
-DESCRIPTION_CHARACTERS_MAX = 5_000
-TAGS_MAX, CATEGORIES_MAX, WORD_CHARACTERS_MAX = 10, 5, 40
+TITLE_CHARACTERS_MAX = 120  # two lines in a list, as it is shown among others
+DESCRIPTION_CHARACTERS_MAX = 5_000  # two pages: 100 listings are 2 MB at most, in any script
+TAGS_MAX, CATEGORIES_MAX = 10, 5  # with the games, all are labels of one index: 25 rows for a listing
+WORD_CHARACTERS_MAX = 40  # of a tag or category: a few words, and no sentence
 
 
 class ListingStatus(StrEnum):

@@ -10,8 +10,8 @@ from domain import texts
 from domain.errors import Conflict, NotFound, RateLimited
 from domain.ids import Kind, derived_id
 
-TEXT_CHARACTERS_MAX = 2_000
-NOTE_CHARACTERS_MAX = 500
+TEXT_CHARACTERS_MAX = 2_000  # a page: somebody has to read each one
+NOTE_CHARACTERS_MAX = 500  # a paragraph of what was done
 A_DAY_MAX = 20  # of one reporter: who sees more than that in a day writes to support
 _DAY = timedelta(days=1)
 

@@ -12,9 +12,9 @@ from domain.ids import Kind, derived_id
 from domain.sessions import Session, SessionType
 from domain.users import Viewer
 
-TITLE_CHARACTERS_MAX = 120
-COMMENT_CHARACTERS_MAX = 4_000
-RATING_MAX = 5
+TITLE_CHARACTERS_MAX = 120  # two lines above the comment
+COMMENT_CHARACTERS_MAX = 4_000  # two pages: 100 reviews are below 2 MB, in any script
+RATING_MAX = 5  # stars
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,12 @@ from domain.errors import Conflict
 from domain.texts import KEEP, Keep
 from domain.users import NATIONALITY_CHARACTERS_MAX
 
-NAME_CHARACTERS_MAX = 80
-MODEL_CHARACTERS_MAX = 120
-VOICE_ID_CHARACTERS_MAX = 120
-FOCUS_CHARACTERS_MAX = 120
-TOOLS_MAX, TOOL_CHARACTERS_MAX = 50, 60
-GAMES_MAX, GAME_CHARACTERS_MAX = 10, 60
+NAME_CHARACTERS_MAX = 80  # one line of a list
+MODEL_CHARACTERS_MAX = 120  # several times the catalogue's longest, for one that names its region and version
+VOICE_ID_CHARACTERS_MAX = 120  # a provider's id, which may be a path
+FOCUS_CHARACTERS_MAX = 120  # a line: what it is about, not how
+TOOLS_MAX, TOOL_CHARACTERS_MAX = 50, 60  # several times what the catalogue has, which decides
+GAMES_MAX, GAME_CHARACTERS_MAX = 10, 60  # labels of a search, ten rows of its index; the longest titles have some 60
 INSTRUCTIONS_CHARACTERS_MAX = 32_000  # more is refused unread; the catalogue's own limit, told in the report, is lower
 
 

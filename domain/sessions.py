@@ -233,7 +233,7 @@ class Ending:
 
 
 LATENCY_MS_MAX = 600_000  # ten minutes: beyond it the client's clock is wrong
-INTERACTIONS_MAX = 1_000_000
+INTERACTIONS_MAX = 1_000_000  # of one record: ten a second for more than a day
 SEQUENCE_MAX = 2**31 - 1  # GraphQL's Int
 
 

@@ -13,9 +13,9 @@ from domain.errors import BadInput, Conflict, Forbidden, Unauthenticated
 from domain.ids import Kind, derived_id
 from domain.texts import KEEP, Keep
 
-DISPLAY_NAME_CHARACTERS_MAX = 60
-NATIONALITY_CHARACTERS_MAX = 60
-REASON_CHARACTERS_MAX = 500
+DISPLAY_NAME_CHARACTERS_MAX = 60  # one line beside a review, with room for two names of any language
+NATIONALITY_CHARACTERS_MAX = 60  # the longest name of a country in ISO 3166 has 58
+REASON_CHARACTERS_MAX = 500  # a paragraph: it is shown to whom it is about, by mail too
 DELETED_NAME = "Deleted user"  # what others see of an account that was erased
 _REFERRAL_CODE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TIMEZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]{0,30}(/[A-Za-z0-9_+\-]{1,30}){0,2}")  # the shape of an IANA name

@@ -22,8 +22,8 @@ from emulator.writes import apply_write, check_precondition, same, target
 
 GROUP_MAX = 256  # commits in one SQLite transaction: bounds the wait of the first by some 100 ms
 WAITING_MAX = 10_000  # commits not yet begun; beyond, RESOURCE_EXHAUSTED
-WAITING_BYTES_MAX = 256 * 1024 * 1024
-HISTORY_ROWS_MAX = 250_000
+WAITING_BYTES_MAX = 256 * 1024 * 1024  # of their contents: what this process may take for them on a small machine
+HISTORY_ROWS_MAX = 250_000  # old versions of documents, of some 1 KB each: a quarter of a gigabyte on the disk
 PRUNE_ROWS = 600  # history rows dropped per group, more than one group's usual growth
 
 

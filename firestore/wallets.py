@@ -26,7 +26,7 @@ from firestore.notifications import NOTIFY, notes
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 
-NOTE_CHARACTERS_MAX = 200
+NOTE_CHARACTERS_MAX = 200  # it is shown on one transaction, a line among others
 
 
 class Wallets:

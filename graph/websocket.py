@@ -46,6 +46,7 @@ _CLOSE_OF_CODE = {
     "UNAVAILABLE": (4503, "Unavailable; try again"),
 }
 
+# Each message of a subscription repeats its id; a client's are UUIDs or counts, of 36 characters at most.
 _MAX_ID_CHARS = 100
 
 # The sign-in cannot be checked three times running: the store is down, and the token may be revoked.

@@ -23,9 +23,9 @@ from integrations.payloads import Malformed, parse_object, shown
 
 VERSION = "2026-10"
 THREADS = 4  # calls at once: reconciliation and a sync beside each other; more would only meet the rate limit
-CALL_SECONDS_MAX = 10.0
+CALL_SECONDS_MAX = 10.0  # a page of orders takes one or two; only rounds and starts wait for it, and no request
 ANSWER_BYTES_MAX = 16_000_000  # a page of orders is some 100 KB
-TRIES_MAX = 8
+TRIES_MAX = 8  # pauses that double from 1 s to 30 s fill the wait below; those that Shopify names may be shorter
 WAITED_SECONDS_MAX = 90.0  # for one call, over all its tries: an empty bucket of the slowest plan refills in 20 s
 PAUSE_SECONDS_MIN, PAUSE_SECONDS_MAX = 0.5, 30.0
 _CHUNK_BYTES = 65_536
