@@ -6,6 +6,7 @@ Rows T-A09, T-G03, T-G10, T-G13 and T-P12, through the public face.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -288,7 +289,7 @@ async def test_t_a09_ten_thousand_wrong_keys_from_one_address_are_limited_and_ot
     market, key, most = proxied, await _key(proxied), RATES["wrong_credentials"].units
     assert key.token is not None
     assert await _ask(market, _from("198.51.100.7", key.token)) == (200, "+")
-    before, codes = market.rig.backend.totals.rpcs, Counter[str]()
+    before, codes, began = market.rig.backend.totals.rpcs, Counter[str](), time.monotonic()
     for number in range(10_000):
         wrong = f"Bearer {key.token[:-43]}{number:043d}".encode()
         scope = {"type": "http", "client": ("198.51.100.7", 0), "headers": [(b"authorization", wrong)]}
@@ -296,8 +297,10 @@ async def test_t_a09_ten_thousand_wrong_keys_from_one_address_are_limited_and_ot
             await market.rig.reception.for_request(Request(scope))
         except Fault as fault:
             codes[fault.code] += 1
-    assert codes == {"UNAUTHENTICATED": most, "RATE_LIMITED": 10_000 - most}
-    assert market.rig.backend.totals.rpcs - before == most
+    assert codes.keys() == {"UNAUTHENTICATED", "RATE_LIMITED"}
+    looked_up = codes["UNAUTHENTICATED"]
+    assert most <= looked_up <= most + time.monotonic() - began  # one more comes back with each second that passes
+    assert market.rig.backend.totals.rpcs - before == looked_up
     assert await _ask(market, _from("198.51.100.7", key.token[:-1] + "!")) == (429, "RATE_LIMITED")
     assert await _ask(market, _from("203.0.113.9", key.token[:-43] + "0" * 43)) == (401, "UNAUTHENTICATED")
     assert await _ask(market, _from("198.51.100.7", key.token)) == (200, "+")  # known to be good, from the same address
