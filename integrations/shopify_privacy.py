@@ -33,6 +33,7 @@ _ORDER: Mapping[str, _Shape] = dict.fromkeys(
         "test",
         "currency",
         "cancelled_at",
+        "current_total_price",
         "financial_status",
         "payment_gateway_names",
         "taxes_included",
