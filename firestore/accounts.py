@@ -16,12 +16,12 @@ from firestore import acts
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import AGENTS, LISTINGS, USERS
 from firestore.commit import Commits, Tx
-from firestore.found import tell_search
 from firestore.listings import show
 from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, read_page
 from firestore.rows import OutboxRow
+from firestore.search import tell_search
 
 log = logging.getLogger(__name__)
 

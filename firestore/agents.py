@@ -16,12 +16,12 @@ from domain.users import NotificationKind, require_active
 from firestore.backend import Aggregate, Backend, Filter, Order, Query
 from firestore.collections import AGENT_VERSIONS, AGENTS, LISTINGS, SESSIONS, USERS
 from firestore.commit import Commits, Tx
-from firestore.found import tell_search
+from firestore.image_drops import drop
 from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
-from firestore.pictures import drop
 from firestore.rows import OutboxRow
+from firestore.search import tell_search
 from firestore.topics import ANNOUNCE
 
 VERSION_MAX = 2**31 - 1  # GraphQL's Int

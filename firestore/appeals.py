@@ -14,10 +14,10 @@ from firestore import acts
 from firestore.backend import Backend, Filter, Order, Query
 from firestore.collections import AGENTS, APPEALS, LISTINGS, USERS
 from firestore.commit import Commits, Tx
-from firestore.found import tell_search
 from firestore.listings import show
 from firestore.notifications import notice
 from firestore.paging import Page, Position, read_page
+from firestore.search import tell_search
 
 
 class Appeals:

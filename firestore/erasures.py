@@ -44,12 +44,12 @@ from firestore.collections import (
     WALLETS,
 )
 from firestore.commit import Commits, Tx
+from firestore.image_drops import drop
 from firestore.keys import ring_of
 from firestore.ledger import enter, wallet_of
 from firestore.legible import legible
 from firestore.outbox import row
 from firestore.personal import FORGOTTEN, SOME
-from firestore.pictures import drop
 from firestore.records import Collection, R
 
 ERASE_ACCOUNT = "erase_account"  # the task; the name outlives a deploy

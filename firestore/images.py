@@ -15,8 +15,8 @@ from firestore.agents import keep
 from firestore.backend import Backend, Filter, Query
 from firestore.collections import AGENTS, LISTINGS, UPLOADS, USERS
 from firestore.commit import Commits, Tx
+from firestore.image_drops import drop
 from firestore.outbox import row
-from firestore.pictures import drop
 
 DROP_UPLOAD = "drop_upload"
 DROP_AFTER = timedelta(minutes=1)  # an upload that began before its address expired is whole by then

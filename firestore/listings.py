@@ -22,12 +22,12 @@ from firestore import acts
 from firestore.backend import Backend, Filter, Op, Order, Query
 from firestore.collections import AGENTS, LISTINGS, USERS
 from firestore.commit import Commits, Tx
-from firestore.found import tell_search
 from firestore.legible import legible
 from firestore.notifications import notice
 from firestore.outbox import row
 from firestore.paging import Page, Position, fetch, read_page
 from firestore.rows import OutboxRow
+from firestore.search import tell_search
 from firestore.topics import ANNOUNCE
 
 _HOURLY = "pricing.hourly"

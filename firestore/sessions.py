@@ -277,8 +277,7 @@ class Sessions:
                 tx.tell(row(fact, now, retention, events=(event,)))
             else:  # the rows that are there come too late
                 args = {"session_id": session.id}
-                told_by = row(fact, now, retention, events=(event,), task=FOLLOW, args=args, not_before=due_at)
-                tx.tell(told_by)
+                tx.tell(row(fact, now, retention, events=(event,), task=FOLLOW, args=args, not_before=due_at))
             return metered
 
         return await self._commits.run(body, lane=usage.session_id)

@@ -13,8 +13,8 @@ from domain.users import PreferencesChange, ProfileChange, Role, User
 from firestore.backend import Backend
 from firestore.collections import USERS
 from firestore.commit import Commits, Tx
+from firestore.image_drops import drop
 from firestore.paging import fetch
-from firestore.pictures import drop
 
 
 class Users:

@@ -11,12 +11,12 @@ from opentelemetry.trace import SpanKind
 from domain.users import Channel
 from firestore.accounts import FOLLOW_STANDING
 from firestore.erasures import ERASE_ACCOUNT
-from firestore.found import INDEX_LISTING
+from firestore.image_drops import DROP_IMAGE
 from firestore.images import DROP_UPLOAD
 from firestore.mail_digests import SEND_MAIL_DIGEST
 from firestore.notifications import NOTIFY, POST_WEBHOOK, TASKS
 from firestore.payouts import SEND_PAYOUT
-from firestore.pictures import DROP_IMAGE
+from firestore.search import INDEX_LISTING
 from firestore.settlement import FOLLOW
 from firestore.store import Store
 from firestore.topics import ANNOUNCE
