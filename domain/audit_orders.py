@@ -10,13 +10,12 @@ from domain import ledger
 from domain.books import Books, Finding, derive
 from domain.ids import Kind, fingerprint
 from domain.ledger import Entry, EntryKind
-from domain.orders import FactKind, Order
+from domain.orders import UNFIT, FactKind, Order
 from domain.payouts import Payout, PayoutState
 from domain.purchases import Purchase
 from domain.revenue import Accrual, AccrualState
 
 PAYOUT_STUCK_AFTER = timedelta(days=7)  # a bank takes some days
-_UNFIT = "the wallet would"  # how the review begins of an order whose DOF no wallet can hold
 
 
 # ---- orders and purchases
@@ -78,7 +77,7 @@ _NAMES = {
 
 def is_unfit(order: Order) -> bool:
     """Whether it waits because no wallet can hold, or owe, what it brings."""
-    return order.review is not None and order.review.startswith(_UNFIT)
+    return order.review is not None and order.review.startswith(UNFIT)
 
 
 def order_entries(books: Books, order: Order) -> list[list[Entry]]:

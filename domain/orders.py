@@ -16,6 +16,7 @@ from domain.purchases import QUANTITY_MAX, Package, PurchaseStatus, Rail, find_p
 
 FACTS_MAX = 200  # facts that one order may gather: beyond this somebody plays, and the document's size is bounded
 LINES_MAX = 250  # Shopify's own bound on a cart
+UNFIT = "the wallet would"  # how the review of an order begins whose DOF the wallet cannot take
 NO_CURRENCY = "XXX"  # ISO 4217's own word for it: a refund that names no currency is in its order's
 
 

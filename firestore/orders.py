@@ -14,7 +14,7 @@ from domain.ids import Kind, derived_id, is_id
 from domain.ledger import WORLD_SHOPIFY, WORLD_STRIPE, EntryKind
 from domain.money import DOF_MAX, ZERO, Dof
 from domain.notifications import note, words
-from domain.orders import CONTEST_DECISION, DECISION, Fact, FactKind, Order, OrderFacts
+from domain.orders import CONTEST_DECISION, DECISION, UNFIT, Fact, FactKind, Order, OrderFacts
 from domain.policy import Policy
 from domain.privacy import REDACTED
 from domain.purchases import PurchaseStatus, Rail, require_plausible
@@ -95,7 +95,7 @@ class Orders:
             known = tx.get(ORDERS, told.order_id)
             before = known or Order(told.order_id, facts.rail, facts.shop, facts.reference, now)
             order = orders.absorb(before, facts, self._policy.packages, now)
-            order = await _discreet(tx, await self._settled(tx, order, now))
+            order = await _discreet(tx, await self._applied(tx, order, now))
             if order != known:  # one that tells nothing is kept too, so that the audit can miss an order that is gone
                 tx.put(ORDERS, order)
             await tx.finish(told.row_id)
@@ -111,7 +111,7 @@ class Orders:
         async def body(tx: Tx) -> bool:
             known = await tx.load(ORDERS, order_id)
             before = known or Order(order_id, facts.rail, facts.shop, facts.reference, now)
-            order = await self._settled(tx, orders.absorb(before, facts, self._policy.packages, now), now)
+            order = await self._applied(tx, orders.absorb(before, facts, self._policy.packages, now), now)
             if order == before:
                 return False
             order = await _discreet(tx, order)
@@ -160,7 +160,7 @@ class Orders:
             if kind is FactKind.APPROVED and (user_id is None or await tx.load(USERS, user_id) is None):
                 raise BadInput("Name the user that the order is for.", field="input.userId")
             decided = replace(before, facts={**before.facts, key: fact}, user_id=user_id)
-            order = await self._settled(tx, decided, now)
+            order = await self._applied(tx, decided, now)
             tx.put(ORDERS, order)
             name = "rejectOrder" if decision.dof is None else "approveOrder"
             facts = {"applied": (before.applied, order.applied), "user": (before.user_id, order.user_id)}
@@ -179,12 +179,12 @@ class Orders:
             before = await tx.load(ORDERS, order_id)
             if before is None or before.user_id is not None:
                 return
-            tx.put(ORDERS, await self._settled(tx, replace(before, user_id=user_id), now))
+            tx.put(ORDERS, await self._applied(tx, replace(before, user_id=user_id), now))
 
         await self._commits.run(body, lane=order_id)
 
-    async def _settled(self, tx: Tx, order: Order, now: datetime) -> Order:
-        return await _Settling(tx, await self._bind(tx, order), now, self._policy).run()
+    async def _applied(self, tx: Tx, order: Order, now: datetime) -> Order:
+        return await _Applying(tx, await self._bind(tx, order), now, self._policy).run()
 
     async def _bind(self, tx: Tx, order: Order) -> Order:
         """Find whose order it is: the purchase's user, else the one with its verified e-mail."""
@@ -202,7 +202,7 @@ class Orders:
         return order
 
 
-class _Settling:
+class _Applying:
     """One run of bringing a user's wallet and transactions to where an order's facts put them."""
 
     def __init__(self, tx: Tx, order: Order, now: datetime, policy: Policy) -> None:
@@ -235,9 +235,9 @@ class _Settling:
                 reference = order.purchase_id
                 reopened = replace(asked, status=TransactionStatus.PENDING, completed_at=None)
                 tx.put(TRANSACTIONS, replace(reopened, external_reference=reference))
-            why = f"the wallet would hold or owe more than {DOF_MAX} DOF"
+            why = f"{UNFIT} hold or owe more than {DOF_MAX} DOF"
             if shut:
-                why = "the wallet would be a deleted account's: refund the order at the provider"
+                why = f"{UNFIT} be a deleted account's: refund the order at the provider"
             return replace(order, review=why, in_review=True)
         if order.has_open_dispute != order.disputed:
             opened = 1 if order.has_open_dispute else -1

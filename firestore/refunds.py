@@ -62,12 +62,8 @@ class Refunds:
             refunds.require_refundable(session, amount)
             back = refunds.shares_back(session, amount)
             after = refunds.returned(session, back)
-            paid = replace(
-                await self._pay_back(tx, session, back, (actor_id, key), now),
-                id=transaction_id,
-                note=reason,
-                fingerprint=mark,
-            )
+            paid = await self._pay_back(tx, session, back, (actor_id, key), now)
+            paid = replace(paid, note=reason, fingerprint=mark)
             tx.create(TRANSACTIONS, paid)
             tx.put(SESSIONS, after)
             facts = {"refunded": (session.refunded, after.refunded)}

@@ -26,6 +26,7 @@ from graph.execution import Execution
 from graph.limits import HeavyLane
 from graph.requests import GraphQLRequest
 from tests.api.api import Json, Market, Person, Rig, open_market
+from tests.api.hall import Hall
 
 DEEP = "query ($n: Int) { listings(first: $n) { nodes { id reviews(first: 50) { nodes { id } } } } }"
 SIGN_IN = "signIn(input: {email: %s, password: %s}) { ... on Refusal { code } }"
@@ -372,24 +373,12 @@ class Item:
 class Query:
     @strawberry.field
     async def items(self, info: strawberry.Info[Hall, None], first: int) -> list[Item]:
-        hall = info.context
-        hall.inside += 1
-        hall.most = max(hall.most, hall.inside)
-        await hall.gate.wait()
-        hall.inside -= 1
+        await info.context.wait()
         return [Item()] * first
 
     @strawberry.field
     def hello(self) -> str:
         return "hello"
-
-
-class Hall:
-    """How many large queries are under way. The gate lets them end."""
-
-    def __init__(self) -> None:
-        self.gate = asyncio.Event()
-        self.inside = self.most = 0
 
 
 def _shown(error: GraphQLError) -> Mapping[str, Any]:

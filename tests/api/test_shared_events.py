@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -22,6 +22,7 @@ from graph.limits import HeavyLane
 from graph.operations import Account
 from graph.requests import GraphQLRequest
 from tests.api.api import Json, Market, Person, Stream, graph, reachable
+from tests.api.hall import Hall
 from tests.api.test_guard import limit
 from tests.make import MINUTE, NOW
 
@@ -238,29 +239,11 @@ def _counted(market: Market) -> int:
 # ---- few at a time
 
 
-@dataclass
-class Hall:
-    """How many large events are under way. The gate lets them end."""
-
-    request_id: str = "req"
-    user_id: str | None = None
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    inside: int = 0
-    most: int = 0
-
-    def fresh(self) -> Hall:
-        return self
-
-
 @strawberry.type
 class Large:
     @strawberry.field
     async def items(self, info: strawberry.Info[Hall, None], first: int) -> list[Large]:
-        hall = info.context
-        hall.inside += 1
-        hall.most = max(hall.most, hall.inside)
-        await hall.gate.wait()
-        hall.inside -= 1
+        await info.context.wait()
         return [Large()] * first
 
 
