@@ -146,7 +146,7 @@ BUGS: tuple[Bug, ...] = (
     _bug("session_not_followed", ("firestore.sessions", "events=(event,), task=FOLLOW, args=args))", "events=(event,)))")),
     _bug("row_done_while_it_runs", ("firestore.topics", "            if session is None or session.settled:\n", "            if True:\n"),),
     _bug("hire_counted_twice", ("domain.listings", "    if tally.hired:\n", "    if False:\n")),
-    _bug("counted_hire_looked_at_again", ("firestore.topics", "        if tally.hired and tally.ended >= ended:\n            return\n", ""), covered="the tally itself counts each thing once; this guard only saves the writes"),
+    _bug("counted_hire_looked_at_again", ("firestore.topics", "        if tally.hired and tally.ended >= ended:\n            return\n", "")),
     # ---- transfers, adjustments
     _bug("transfer_not_taken", ("firestore.wallets", "available=giver.available - amount), ())", "available=giver.available), ())")),
     _bug("transfer_of_any_input", ("firestore.wallets", "mark = fingerprint(to_user_id, amount.units, note)", 'mark = "one"')),

@@ -29,6 +29,7 @@ from tests.simulator.world import CREATOR, NAMES, RULES, World
 PLAYERS = NAMES[:4]
 LIVE_AUDIT_EACH = 5  # every fifth history is audited while it happens
 DELETED_EACH = 4  # in every fourth history, who created an agent deletes the account
+FIRST_EACH = 10  # in every tenth history, two credits at once are the first that a wallet sees
 NAP_SECONDS = 1500  # between two acts of one person: some sessions of an hour run out meanwhile
 
 
@@ -77,6 +78,7 @@ class _History:
         people = (self._person(name, world.rng.randint(2, 5)) for name in PLAYERS)
         more = [self._audit_live()] if world.seed % LIVE_AUDIT_EACH == 0 else []
         more += [self._leave()] if world.seed % DELETED_EACH == 1 else []
+        more += [self._first_credits(world.rng.choice(PLAYERS))] if world.seed % FIRST_EACH == 2 else []
         await self._all(*people, self._clock(), *more)
         self._check("midway", whole=False)
         await asyncio.sleep(timedelta(days=8).total_seconds())
@@ -240,6 +242,10 @@ class _History:
         payout = dump[f"payouts/{payout_id}"]
         wallet = dump[f"wallets/{payout['user_id']}"]
         return bool(wallet["available"] + wallet["held"] + payout["amount"] > DOF_MAX)
+
+    async def _first_credits(self, name: str) -> None:
+        """A document that is not there yet is written by two: one of them must see that the other was first."""
+        await self._all(*(self._do(self.scribe.adjust(name, amount)) for amount in (50, 400)))
 
     async def _leave(self) -> None:
         """The account is deleted, or not, because a session runs or something has not matured."""
