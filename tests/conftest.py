@@ -26,15 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     end, when it hands out what is left by twos, what is left is short."""
     items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
     # A shared machine that stands still for seconds lets a deadline of ours pass, which is two seconds in most places.
-    # Where a process is asked, what failed for want of an answer in time is asked once more. In one process nothing may
-    # be late: an event that is lost looks like that, too.
-    for item in filter(_asks_a_process, items):
+    # Where a server is asked, a process or a stand-in behind a socket, what failed for want of an answer in time is
+    # asked once more. Elsewhere nothing may be late: an event that is lost looks like that, too.
+    for item in filter(_asks_a_server, items):
         item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=LATE))
 
 
-def _asks_a_process(item: pytest.Item) -> bool:
+def _asks_a_server(item: pytest.Item) -> bool:
     if not item.nodeid.startswith("tests/firestore/"):
-        return item.nodeid.startswith((*FIRST, "tests/emulator/"))
+        return item.nodeid.startswith((*FIRST, "tests/emulator/", "tests/integrations/"))
     assert isinstance(item, pytest.Function)
     given = item.callspec.params.values() if hasattr(item, "callspec") else ()
     return not SERVERS.isdisjoint([*item.fixturenames, *(each for each in given if isinstance(each, str))])
